@@ -18,10 +18,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/** 128 bits, never reused: node (32) | shard (8) | start of the shard (24), then a counter (64). */
+/**
+ * 128 bits, never reused. Given by the worker at MAIL, so that the trace header can carry it; the shard can be read
+ * from it.
+ */
 struct message_id {
-	uint64_t origin;
-	uint64_t counter;
+	uint64_t origin;  /**< node (32) | shard (8) | start number of the shard's spool (24) */
+	uint64_t counter; /**< worker (8; 255: the shard itself) | serial (56) */
 };
 /** Crockford base32, 26 characters, and the end. */
 #define MESSAGE_ID_TEXT 27
@@ -66,6 +69,7 @@ struct enhanced_code {
 /** What a worker hands to its shard to be made durable. Lives in a chunk of the worker's (its `self`). */
 struct submission {
 	struct chunk *self;
+	struct message_id id;
 	uint32_t session;	      /**< the worker's name for the session; echoed in the answer */
 	uint32_t session_generation;
 	uint32_t recipients;	      /**< number in the envelope */

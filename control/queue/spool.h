@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The durable log of one queue shard (notes: reliability 1.5): segments of fixed size, batches with CRC32C, group
+ * commit, recovery. It knows messages and recipient states only as records; what they mean is the queue's.
+ *
+ * Owner: the shard's thread. One commit is in flight at a time; the next batch fills meanwhile.
+ *
+ * What must hold: I1 a completed append is recovered with identical bytes; I2 one that did not complete is wholly
+ * there or wholly absent; I5 recovery is idempotent; I6 any flipped bit is noticed; I7 free + live + quarantined =
+ * all segments.
+ *
+ * Format version and upgrade rule: the segment header carries the version; a reader accepts its own version and the
+ * one before; record types may be added (unknown ones are skipped), never changed.
+ */
+#ifndef MILLRACE_CONTROL_QUEUE_SPOOL_H
+#define MILLRACE_CONTROL_QUEUE_SPOOL_H
+
+#include "dataplane/buf/chunk.h"
+#include "dataplane/message.h"
+#include "drivers/clock.h"
+#include "drivers/disk/disk.h"
+#include "drivers/random.h"
+
+#define SPOOL_FORMAT_VERSION 1
+
+struct spool;
+
+/** Where a message lies; opaque to the queue, which keeps it in its index. */
+struct spool_location {
+	uint32_t segment; /**< sequence number of the first segment it is in */
+	uint32_t offset;  /**< of its first record, in units of 8 bytes */
+	uint64_t size;	  /**< bytes that it occupies, over all segments */
+};
+
+struct spool_settings {
+	struct disk *disk;
+	struct mr_random *random;
+	uint32_t node;
+	uint16_t shard;
+	uint64_t segment_size;	   /**< 256 MiB in the product */
+	uint32_t segments;	   /**< how many at most */
+	uint32_t segments_initial; /**< made ahead at first start; more are made by housekeeping as needed */
+	uint32_t batch_bytes;	   /**< close a batch at this size: 256 KiB */
+	uint64_t batch_wait_us;	   /**< or at this age: 2 ms; 0 commits as soon as the one in flight completes */
+};
+
+/** What recovery finds, in log order. The queue rebuilds its index from these. */
+struct spool_recovery {
+	void *context;
+	/** A complete message. @param envelope valid during the call */
+	void (*message)(void *context, const struct message_id *id, uint32_t flags, const uint8_t *envelope,
+			size_t envelope_size, uint64_t body_size, const struct spool_location *location);
+	/** A state record of a message (queue's own encoding). */
+	void (*state)(void *context, const struct message_id *id, const uint8_t *data, size_t size);
+	/** The message is finished: nothing of it is needed any more. */
+	void (*finished)(void *context, const struct message_id *id);
+	/** A record of the queue that belongs to no message (ledger sums and the like). */
+	void (*note)(void *context, const uint8_t *data, size_t size);
+};
+
+struct spool_recovered {
+	uint64_t messages;
+	uint64_t records;
+	uint64_t bytes_read;
+	uint64_t batches;
+	uint32_t segments;
+	uint32_t start_number;	     /**< of this start; larger than any before; 24 bits */
+	uint32_t corrupt_batches;    /**< damaged, followed by sound ones: salvaged around, segment quarantined */
+	bool torn_tail;		     /**< the newest batch was cut: an unclean stop, nothing acknowledged is lost */
+	bool clean_stop;
+};
+
+/**
+ * Open or create, and recover. Blocks; before any listener is bound.
+ * @param error at least 256 bytes @return NULL on error
+ */
+struct spool *spool_open(const struct spool_settings *settings, const struct spool_recovery *recovery,
+			 const struct mr_now *now, struct spool_recovered *recovered, char *error);
+/** Write what is pending, mark a clean stop, close. */
+void spool_close(struct spool *spool);
+
+/** Called from spool_turn when everything of an append is durable, or failed. @param result 0 or negative errno */
+typedef void (*spool_done)(void *user, int result);
+
+/**
+ * Append a message: envelope, then body, possibly over several batches; it counts only with its commit record.
+ * The chunk lists are read until `done`.
+ * @param extra records to go into the same batch as the commit (a DSN's bounce states), or NULL
+ * @param location set at once; valid for reads after done(0)
+ * @return 0; -ENOSPC below the reserve (10 % free, with hysteresis to 15 %); -EROFS after a write error twice
+ */
+int spool_append_message(struct spool *spool, const struct message_id *id, uint32_t flags,
+			 const struct chunk_list *envelope, const struct chunk_list *body, struct spool_location *location,
+			 spool_done done, void *user);
+/** Append a state record of a message. May use the reserve. @param done may be NULL @return 0, -ENOSPC, -EROFS */
+int spool_append_state(struct spool *spool, const struct message_id *id, const void *data, size_t size, spool_done done,
+		       void *user);
+/** Append "finished" and free its space. */
+int spool_append_finished(struct spool *spool, const struct message_id *id, const struct spool_location *location,
+			  spool_done done, void *user);
+/** Append a record that belongs to no message. Notes are carried over when their segment is reclaimed (the last one wins). */
+int spool_append_note(struct spool *spool, const void *data, size_t size, spool_done done, void *user);
+/**
+ * Everything appended between begin and end lands in one batch, or in none (a DSN and the states that caused it).
+ * The records between must fit in one batch (1 MiB).
+ */
+void spool_group_begin(struct spool *spool);
+void spool_group_end(struct spool *spool);
+
+/** Called when a body was read. @param body the caller owns the chunks @param result 0, -EIO, -EBADMSG (CRC), -ENOBUFS */
+typedef void (*spool_body_read)(void *user, int result, struct chunk_list *body);
+/** Read a message's body into chunks. @return 0 or -EAGAIN (too many reads) */
+int spool_read_body(struct spool *spool, const struct message_id *id, const struct spool_location *location,
+		    struct chunk_pool *chunks, spool_body_read done, void *user);
+
+/** Submit, reap, call back, reclaim. @return true when it did something */
+bool spool_turn(struct spool *spool, const struct mr_now *now);
+/** When spool_turn next has something to do on its own (batch_wait_us). */
+uint64_t spool_next_deadline(const struct spool *spool);
+/** Accepting new messages: false under the space reserve or when read-only. */
+bool spool_accepting(const struct spool *spool);
+
+/**
+ * Reclaim asks the queue to move a live message out of an old segment: the queue answers by spool_move.
+ * Set once after opening.
+ */
+void spool_set_relocator(struct spool *spool,
+			 void (*relocated)(void *context, const struct message_id *id, const struct spool_location *to),
+			 void *context);
+
+struct spool_statistics {
+	uint64_t batches;
+	uint64_t bytes;		  /**< payload */
+	uint64_t bytes_padded;	  /**< as written */
+	uint64_t appends;
+	uint64_t write_errors;
+	uint64_t read_errors;
+	uint64_t moved;		  /**< messages copied forward */
+	uint32_t segments_total;
+	uint32_t segments_free;
+	uint32_t segments_live;
+	uint32_t segments_quarantined;
+	uint32_t batch_records_max;
+	uint64_t commit_latency_us_sum;
+	uint64_t commit_latency_us_max;
+	uint64_t commit_latency_buckets[16]; /**< bucket i: below 64 us << i */
+	bool read_only;
+	bool accepting;
+	const char *method; /**< how commits are made durable: "io_uring RWF_DSYNC" … */
+};
+void spool_statistics(const struct spool *spool, struct spool_statistics *out);
+
+#endif
