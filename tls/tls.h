@@ -43,8 +43,14 @@ void tls_thread_init(struct mr_random *random);
 struct tls_context *tls_context_create_server(const char *certificate_pem, size_t certificate_size, const char *key_pem,
 					      size_t key_size, const uint8_t *ticket_keys, uint32_t listener_id,
 					      char *error);
+/**
+ * Accept tickets of an older key too (not for new tickets). Before the context is in use; at most one.
+ * @param ticket_key 48 bytes as in tls_context_create_server
+ */
+void tls_context_set_previous_ticket_key(struct tls_context *context, const uint8_t *ticket_key);
 /** A client context that does not verify the peer (levels `may` and `encrypt`; key possession is still proven). */
 struct tls_context *tls_context_create_client(char *error);
+bool tls_context_is_server(const struct tls_context *context);
 /** Drop the caller's reference; sessions that use it keep it alive. */
 void tls_context_release(struct tls_context *context);
 
@@ -66,6 +72,12 @@ void tls_session_destroy(struct tls_session *session);
 void tls_session_input(struct tls_session *session, const uint8_t *data, size_t size);
 /** Lent bytes not used yet. */
 size_t tls_session_input_left(const struct tls_session *session);
+
+/**
+ * A server that waits for a ClientHello, the first or the one after a HelloRetryRequest: the next bytes are to pass
+ * tls_client_hello_peek before they are lent.
+ */
+bool tls_session_expects_hello(const struct tls_session *session);
 
 enum tls_result tls_session_handshake(struct tls_session *session);
 /** Decrypt up to `capacity` bytes. @param size set with TLS_DONE, > 0 */
@@ -91,6 +103,7 @@ const char *tls_session_error(const struct tls_session *session);
 /**
  * Look at a ClientHello without consuming it (our own parser; RFC 8446, 4.1.2).
  * Rejects what wolfSSL must not see: duplicate extensions or key shares, malformed lengths (notes/tls 1.11).
+ * One change_cipher_spec record may stand before it (RFC 8446, D.4). The limit of a hello is 16 KB.
  * @param server_name at least 256 bytes, set to the SNI or ""
  * @return bytes of the ClientHello records when complete and sound; 0: more is needed; -EPROTO: not TLS or malformed
  */
