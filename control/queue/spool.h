@@ -25,11 +25,14 @@
 
 struct spool;
 
-/** Where a message lies; opaque to the queue, which keeps it in its index. */
+/**
+ * The spool's name for a message; opaque to the queue, which keeps it in its index. It stays the same when the message
+ * is copied into another segment, and is good for one run: recovery gives new ones.
+ */
 struct spool_location {
-	uint32_t segment; /**< sequence number of the first segment it is in */
-	uint32_t offset;  /**< of its first record, in units of 8 bytes */
-	uint64_t size;	  /**< bytes that it occupies, over all segments */
+	uint32_t handle; /**< index into the spool's table of live messages */
+	uint32_t serial; /**< of the handle's use: a stale location is a programmer's error that is noticed */
+	uint64_t size;	 /**< bytes that the message occupies in its segment, record headers included */
 };
 
 struct spool_settings {
@@ -44,7 +47,10 @@ struct spool_settings {
 	uint64_t batch_wait_us;	   /**< or at this age: 2 ms; 0 commits as soon as the one in flight completes */
 };
 
-/** What recovery finds, in log order. The queue rebuilds its index from these. */
+/**
+ * What recovery finds, in log order. The queue rebuilds its index from these. Each message is reported once and
+ * finished at most once; states of messages that are not known (any more) occur and are to be ignored.
+ */
 struct spool_recovery {
 	void *context;
 	/** A complete message. @param envelope valid during the call */
@@ -65,6 +71,8 @@ struct spool_recovered {
 	uint64_t batches;
 	uint32_t segments;
 	uint32_t start_number;	     /**< of this start; larger than any before; 24 bits */
+	uint32_t headers_damaged;    /**< segments that were read through the second copy of their header, or none */
+	uint32_t messages_damaged;   /**< committed once, but some of their bytes are lost to corruption: not reported */
 	uint32_t corrupt_batches;    /**< damaged, followed by sound ones: salvaged around, segment quarantined */
 	bool torn_tail;		     /**< the newest batch was cut: an unclean stop, nothing acknowledged is lost */
 	bool clean_stop;
@@ -84,10 +92,11 @@ typedef void (*spool_done)(void *user, int result);
 
 /**
  * Append a message: envelope, then body, possibly over several batches; it counts only with its commit record.
- * The chunk lists are read until `done`.
- * @param extra records to go into the same batch as the commit (a DSN's bounce states), or NULL
+ * The chunk lists are read until `done`. A message lies in one segment, whole.
+ * @param flags enum message_flag; with MESSAGE_GENERATED it may use the reserve, as states may: the queue must drain
  * @param location set at once; valid for reads after done(0)
- * @return 0; -ENOSPC below the reserve (10 % free, with hysteresis to 15 %); -EROFS after a write error twice
+ * @return 0; -ENOSPC below the reserve (10 % free, with hysteresis to 15 %); -EFBIG larger than a segment takes;
+ *         -EROFS after a write error twice. `done` is called only when 0 was returned
  */
 int spool_append_message(struct spool *spool, const struct message_id *id, uint32_t flags,
 			 const struct chunk_list *envelope, const struct chunk_list *body, struct spool_location *location,
@@ -95,14 +104,19 @@ int spool_append_message(struct spool *spool, const struct message_id *id, uint3
 /** Append a state record of a message. May use the reserve. @param done may be NULL @return 0, -ENOSPC, -EROFS */
 int spool_append_state(struct spool *spool, const struct message_id *id, const void *data, size_t size, spool_done done,
 		       void *user);
-/** Append "finished" and free its space. */
+/** Append "finished" and free its space. The location must not be used after this. */
 int spool_append_finished(struct spool *spool, const struct message_id *id, const struct spool_location *location,
 			  spool_done done, void *user);
-/** Append a record that belongs to no message. Notes are carried over when their segment is reclaimed (the last one wins). */
+/**
+ * Append a record that belongs to no message: sums over what happened before it in the log. The last one wins, and it
+ * is never lost: once there is a note, a segment is reclaimed only when a newer note covers all its records, because
+ * what they said is forgotten then. So append one now and then, or let spool_set_snapshots make them when needed.
+ */
 int spool_append_note(struct spool *spool, const void *data, size_t size, spool_done done, void *user);
 /**
  * Everything appended between begin and end lands in one batch, or in none (a DSN and the states that caused it).
- * The records between must fit in one batch (1 MiB).
+ * The records between must fit in one batch (1 MiB less 1 KiB); else each `done` gets -EMSGSIZE. A group in which an
+ * append was refused still commits the others: check before, or undo by what was refused.
  */
 void spool_group_begin(struct spool *spool);
 void spool_group_end(struct spool *spool);
@@ -121,12 +135,24 @@ uint64_t spool_next_deadline(const struct spool *spool);
 bool spool_accepting(const struct spool *spool);
 
 /**
- * Reclaim asks the queue to move a live message out of an old segment: the queue answers by spool_move.
- * Set once after opening.
+ * Told when a live message was copied out of an old segment. Its location is still good: nothing must be done.
+ * Set once after opening; optional.
  */
 void spool_set_relocator(struct spool *spool,
 			 void (*relocated)(void *context, const struct message_id *id, const struct spool_location *to),
 			 void *context);
+
+/**
+ * What reclaim needs in order to forget old records. Without it segments that hold states are reclaimed in log order
+ * only, and live messages are not copied forward, so that one stuck message can hold many segments.
+ * Both are called from spool_turn; set once after opening.
+ * @param snapshot write the message's whole present state as one state record, which makes all earlier ones
+ *        superfluous, to `to` (at most max bytes). @return its size, or 0: no such message (it is finished)
+ * @param note write the present note. @return its size, or 0: there is none
+ */
+void spool_set_snapshots(struct spool *spool,
+			 size_t (*snapshot)(void *context, const struct message_id *id, void *to, size_t max),
+			 size_t (*note)(void *context, void *to, size_t max), void *context);
 
 struct spool_statistics {
 	uint64_t batches;
