@@ -393,10 +393,14 @@ static bool create_parts(struct worker *worker, const struct worker_settings *se
 	return worker->paths != NULL;
 }
 
-struct worker *worker_create(const struct worker_settings *settings, const struct mr_now *now)
+uint32_t worker_ring_slots(uint32_t server_sessions, uint32_t client_sessions)
 {
 	/* A session waits for one answer at most; a client session holds two deliveries at most. */
-	uint32_t slots = 2 * (settings->server_sessions + 2 * settings->client_sessions) + 1024;
+	return 2 * (server_sessions + 2 * client_sessions) + 1024;
+}
+
+struct worker *worker_create(const struct worker_settings *settings, const struct mr_now *now)
+{
 	struct worker *worker = calloc(1, sizeof(*worker));
 
 	if (!worker)
@@ -406,11 +410,9 @@ struct worker *worker_create(const struct worker_settings *settings, const struc
 	worker->frames = settings->frames;
 	worker->pool =
 		(struct frame_pool){.context = worker, .alloc = pool_alloc, .free = pool_free};
-	worker->link.to_shard = ring_create(slots, sizeof(struct record));
-	worker->link.to_worker = ring_create(slots, sizeof(struct record));
+	worker->link = settings->link;
 	worker->chunks = chunk_pool_create(settings->index, settings->chunks);
-	if (!worker->link.to_shard || !worker->link.to_worker || !worker->chunks ||
-	    create_random(worker, settings->random_seed) != 0 ||
+	if (!worker->chunks || create_random(worker, settings->random_seed) != 0 ||
 	    !create_parts(worker, settings, now)) {
 		worker_destroy(worker);
 		return NULL;
@@ -439,8 +441,6 @@ void worker_destroy(struct worker *worker)
 	smtp_server_destroy(worker->server);
 	net_stack_destroy(worker->stack);
 	chunk_pool_destroy(worker->chunks);
-	ring_destroy(worker->link.to_shard);
-	ring_destroy(worker->link.to_worker);
 	destroy_hand_offs(worker);
 	free(worker);
 }
@@ -461,11 +461,6 @@ int worker_join(struct worker *a, struct worker *b)
 	*h = (struct hand_off){
 		.out = l->in, .in = l->out, .back_out = l->back_in, .back_in = l->back_out};
 	return 0;
-}
-
-struct worker_link worker_link(struct worker *worker)
-{
-	return worker->link;
 }
 
 struct net_stack *worker_stack(struct worker *worker)

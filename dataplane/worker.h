@@ -14,6 +14,12 @@
 
 struct worker;
 
+/** Rings of struct record between a worker and its shard. */
+struct worker_link {
+	struct ring *to_shard;
+	struct ring *to_worker;
+};
+
 struct worker_settings {
 	uint16_t index;
 	uint16_t count;			/**< workers in all */
@@ -22,22 +28,18 @@ struct worker_settings {
 	uint32_t client_sessions;
 	uint32_t paths;
 	uint32_t chunks;		/**< of CHUNK_SIZE each */
-	uint64_t id_origin;
+	uint64_t id_origin;		/**< of its shard (queue_shard_id_origin) */
+	struct worker_link link;	/**< the caller's; worker_ring_slots() deep; outlives the worker */
 	struct net_port_offloads offloads[NET_PORTS_MAX];
 	struct frame_pool *frames;
 	uint64_t random_seed;		/**< 0: from the operating system */
 };
 
-/** Rings of struct record between a worker and its shard. */
-struct worker_link {
-	struct ring *to_shard;
-	struct ring *to_worker;
-};
-
+/** How many records may be outstanding between a worker and its shard, either way. */
+uint32_t worker_ring_slots(uint32_t server_sessions, uint32_t client_sessions);
 /** @return NULL when memory is short */
 struct worker *worker_create(const struct worker_settings *settings, const struct mr_now *now);
 void worker_destroy(struct worker *worker);
-struct worker_link worker_link(struct worker *worker);
 /** Join two workers of one appliance with hand-off rings, both ways. @return 0 or -ENOMEM */
 int worker_join(struct worker *a, struct worker *b);
 
