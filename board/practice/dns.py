@@ -77,8 +77,7 @@ class Dns:
         self.zones[world.TOP_ZONE], anchor = self._sign(world.TOP_ZONE)
         self.anchor.write_text("\n".join(anchor) + "\n")
 
-        for name, addresses in (("113.0.203.in-addr.arpa", world.SOURCES_IPV4),
-                                ("2.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa", world.SOURCES_IPV6)):
+        for name, addresses in zip(world.STUB_ZONES[1:], (world.SOURCES_IPV4, world.SOURCES_IPV6)):
             (self.directory / f"{name}.zone").write_text(_zone(name, _reverse(addresses)))
             self.zones[name] = f"{name}.zone"
 

@@ -35,7 +35,7 @@ REFUSING_IPV4 = "198.51.100.15"
 class Exchanger:
     """A real server behind an MX record."""
     host: str
-    server: str  # "postfix" or "exim"
+    server: str  # "postfix", "exim", or "sink": the load generator's other end, which stores nothing
     ipv4: str = ""
     ipv6: str = ""
     starttls: str = "yes"  # "yes", "no", or "broken": it offers what no client of today accepts
@@ -72,6 +72,7 @@ EXCHANGERS = [
     Exchanger("mx.no8bit.example", "postfix", "198.51.100.21", smtputf8=False, eightbit=False, chunking=False),
     Exchanger("mx.oldtls.example", "postfix", "198.51.100.22", starttls="broken"),
     Exchanger("nomx.example", "postfix", "198.51.100.23"),
+    Exchanger("mx.sink.example", "sink", "198.51.100.30"),
 ]
 
 DOMAINS = [
@@ -90,11 +91,13 @@ DOMAINS = [
     Domain("no8bit.example", [(10, "mx.no8bit.example")], note="no 8BITMIME"),
     Domain("oldtls.example", [(10, "mx.oldtls.example")], note="STARTTLS that fails"),
     Domain("nomx.example", [], note="no MX, only an address"),
+    Domain("sink.example", [(10, "mx.sink.example")], note="the burst's sink"),
     Domain("nullmx.example", [(0, ".")], note="null MX: takes no mail"),
 ]
 
 # The zone above them all; its key is the practice world's trust anchor.
 TOP_ZONE = "example"
+STUB_ZONES = [TOP_ZONE, "113.0.203.in-addr.arpa", "2.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa"]
 # Of this domain there is nothing at all.
 MISSING_DOMAIN = "nothere.example"
 

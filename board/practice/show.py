@@ -1,0 +1,140 @@
+"""The way of each message as an aligned table, from what its client was told and the appliance's event log."""
+import sys
+import unicodedata
+
+_COLOUR = {"ok": "32", "wait": "33", "bad": "31", "dim": "2", "bold": "1"}
+
+
+def paint(text, kind):
+    return f"\033[{_COLOUR[kind]}m{text}\033[0m" if sys.stdout.isatty() else text
+
+
+def width(text):
+    """Columns on a terminal: East Asian wide characters take two."""
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 0 if unicodedata.combining(char) else 1
+               for char in text)
+
+
+def fit(text, columns, right=False):
+    if width(text) > columns:
+        while width(text) > columns - 1:
+            text = text[:-1]
+        text += "…"
+    space = " " * (columns - width(text))
+    return space + text if right else text + space
+
+
+def seconds(value):
+    return f"{value:.2f} s" if value < 100 else f"{value:.0f} s"
+
+
+def size(octets):
+    for unit in ("B", "KB", "MB"):
+        if octets < 1000 or unit == "MB":
+            return f"{octets:.0f} {unit}" if unit == "B" else f"{octets:.1f} {unit}"
+        octets /= 1000
+    return ""
+
+
+def as_list(value):
+    return value if isinstance(value, list) else [value] if value else []
+
+
+def event_time(event, key):
+    """Seconds since the epoch of an event's time, which is a number or RFC 3339 text."""
+    value = event.get(key, 0)
+    if isinstance(value, (int, float)):
+        return value / 1e6 if value > 1e12 else float(value)
+    import datetime
+    return datetime.datetime.fromisoformat(value.replace("Z", "+00:00")).timestamp()
+
+
+def ids_of(sent, receptions):
+    """The appliance's ids of a sent message, from the answers that its client got."""
+    texts = " ".join(text for _, text in sent.answers.values())
+    return {identity for identity in receptions if identity in texts}
+
+
+class Way:
+    """One line of the table: the recipients of a message that went the same way to the same end."""
+
+    def __init__(self, event):
+        peer = event.get("peer_address") or {}
+        response = event.get("response") or {}
+        self.site = event.get("site") or event.get("queue") or ""
+        self.exchanger = (peer.get("name") or peer.get("addr") or "").rstrip(".")
+        self.family = "6" if ":" in (peer.get("addr") or "") else "4" if peer.get("addr") else ""
+        self.tls = " ".join(filter(None, (event.get("tls_protocol_version"), event.get("tls_cipher"))))
+        self.kind = event["type"]
+        code = response.get("enhanced_code") or {}
+        if isinstance(code, dict):
+            code = ".".join(str(code.get(part, "")) for part in ("class", "subject", "detail")).strip(".")
+        self.result = {"Delivery": "delivered", "Bounce": f"bounced {code or response.get('code', '')}",
+                       "Expiration": "expired", "AdminBounce": "removed"}.get(self.kind, self.kind).strip()
+        self.recipients, self.attempts, self.duration_s = 0, 0, 0.0
+
+    def key(self):
+        return self.site, self.exchanger, self.family, self.tls, self.result
+
+    def add(self, event):
+        self.recipients += len(as_list(event.get("recipient")))
+        self.attempts = max(self.attempts, event.get("num_attempts") or 0)
+        begun, ended = event_time(event, "created"), event_time(event, "event_time" if "event_time" in event
+                                                                  else "timestamp")
+        self.duration_s = max(self.duration_s, ended - begun)
+
+
+def ways(events):
+    """{message id: [Way]} of all terminal events."""
+    made = {}
+    for event in events:
+        if event["type"] in ("Delivery", "Bounce", "Expiration", "AdminBounce"):
+            way = Way(event)
+            made.setdefault(event["id"], {}).setdefault(way.key(), way).add(event)
+    return {identity: list(group.values()) for identity, group in made.items()}
+
+
+COLUMNS = (("message", 38, False), ("accepted", 16, False), ("rcpt", 4, True), ("site", 16, False),
+           ("exchanger", 22, False), ("ip", 2, False), ("TLS", 30, False), ("tries", 5, True), ("time", 8, True),
+           ("result", 14, False))
+
+
+def _line(cells, kind=None):
+    text = "  ".join(fit(str(cell), columns, right) for cell, (_, columns, right) in zip(cells, COLUMNS)).rstrip()
+    return paint(text, kind) if kind else text
+
+
+def head():
+    return _line([title for title, _, _ in COLUMNS], "bold")
+
+
+def rows(sent, message_ways):
+    """The lines of one message: the first says how it came in, each says how its recipients went out."""
+    refused = [answer for answer in sent.answers.values() if not 200 <= answer[0] < 300]
+    if refused and not sent.acknowledged():
+        return [_line([f"{sent.message.id}: {sent.message.what}", f"no: {refused[0][0]} {refused[0][1]}"], "bad")]
+    came = f"{sent.message.client} {sent.tls.split()[0] if sent.tls else 'clear'}"
+    lines = []
+    for number, way in enumerate(message_ways):
+        first = number == 0
+        cells = [f"{sent.message.id}: {sent.message.what}" if first else "", came if first else "", way.recipients,
+                 way.site, way.exchanger, way.family, way.tls or "clear" if way.exchanger else "", way.attempts,
+                 seconds(way.duration_s), way.result]
+        lines.append(_line(cells, None if way.kind == "Delivery" else "wait"))
+    if not message_ways:
+        lines.append(_line([f"{sent.message.id}: {sent.message.what}", came, len(sent.acknowledged()), "", "", "", "",
+                            "", "", "waiting"], "wait"))
+    return lines
+
+
+def notification_rows(receptions, all_ways, known):
+    """The lines of what the appliance made itself: DSNs."""
+    lines = []
+    for identity, event in receptions.items():
+        if identity in known:
+            continue
+        for way in all_ways.get(identity, []):
+            recipient = (as_list(event.get("recipient")) or ["?"])[0]
+            lines.append(_line([f"DSN to {recipient}", "ours", way.recipients, way.site, way.exchanger, way.family,
+                                way.tls or "clear", way.attempts, seconds(way.duration_s), way.result], "dim"))
+    return lines
