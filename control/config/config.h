@@ -88,6 +88,9 @@ struct config_errors {
 	struct config_error errors[CONFIG_ERRORS_MAX];
 };
 
+/** "FILE:LINE: PATH: REASON". @return out */
+char *config_error_format(const struct config_error *error, char *out, size_t size);
+
 /**
  * Read, validate and compile a file. @param yang_directory where millrace.yang is, or NULL: the one built in
  * @return NULL with errors->count > 0

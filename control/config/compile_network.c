@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Ports, their addresses and routes. RFC 1122, 3.2.1.3 (addresses that no host has); RFC 8200, 5
+ * (1280). */
+#include "control/config/compile.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define IPV6_MTU_MIN 1280
+
+const struct view_address *config_find_address(const struct configuration *c,
+					       const struct ip_address *address, int port)
+{
+	for (unsigned i = 0; i < c->view.address_count; i++) {
+		const struct view_address *a = &c->view.addresses[i];
+
+		if (ip_equal(&a->address, address) && (port < 0 || a->port == port))
+			return a;
+	}
+	return NULL;
+}
+
+static bool in_network(const struct view_address *a, const struct ip_address *address)
+{
+	struct ip_prefix prefix = {
+		.address = a->address,
+		.length = (uint8_t)(a->prefix_length + (ip_is_v4(&a->address) ? 96 : 0))};
+
+	return ip_prefix_contains(&prefix, address);
+}
+
+static bool is_link_local(const struct ip_address *a)
+{
+	return a->bytes[0] == 0xfe && (a->bytes[1] & 0xc0) == 0x80;
+}
+
+/* Why no host can have this address, or NULL. */
+static const char *not_a_host(const struct ip_address *a, unsigned length)
+{
+	if (ip_is_unspecified(a))
+		return "the unspecified address is not a host's";
+	if (ip_is_v4(a)) {
+		uint32_t v4 = ip_to_v4(a), host = length < 32 ? UINT32_MAX >> length : 0;
+
+		if (v4 >> 28 == 0xe)
+			return "a multicast address is not a host's";
+		if (v4 >> 24 == 127 || v4 >> 24 == 0 || v4 == UINT32_MAX)
+			return "not an address that a port can have";
+		if (length < 31 && (v4 & host) == 0)
+			return "this is the network's own address";
+		if (length < 31 && (v4 & host) == host)
+			return "this is the network's broadcast address";
+	} else if (a->bytes[0] == 0xff) {
+		return "a multicast address is not a host's";
+	} else if (a->bytes[15] == 1 && memcmp(a->bytes, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 15) == 0) {
+		return "the loopback address is not a port's";
+	}
+	return NULL;
+}
+
+/* @return 0 or -EINVAL (said so) */
+static int parse_address(struct document *document, const struct lyd_node *node,
+			 struct view_address *out)
+{
+	const char *text = document_value(document, node, "address");
+	const char *slash = strchr(text, '/'), *why;
+	char address[IP_ADDRESS_TEXT];
+	unsigned long length = strtoul(slash + 1, NULL, 10);
+
+	snprintf(address, sizeof(address), "%.*s", (int)(slash - text), text);
+	if ((size_t)(slash - text) >= sizeof(address) || ip_parse(address, &out->address) != 0) {
+		document_error_at(document, node, NULL, "'%s' is not an IP address", address);
+		return -EINVAL;
+	}
+	if (strlen(slash + 1) > 3 || length > (ip_is_v4(&out->address) ? 32 : 128)) {
+		document_error_at(document, node, NULL, "/%s is not the length of a network",
+				  slash + 1);
+		return -EINVAL;
+	}
+	out->prefix_length = (uint8_t)length;
+	why = not_a_host(&out->address, (unsigned)length);
+	if (why != NULL) {
+		document_error_at(document, node, NULL, "%s", why);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static void compile_address(struct configuration *c, const struct lyd_node *node, unsigned port)
+{
+	struct document *document = &c->document;
+	struct view_address *out =
+		&((struct view_address *)(uintptr_t)c->view.addresses)[c->view.address_count];
+	const struct view_address *same;
+
+	if (parse_address(document, node, out) != 0)
+		return;
+	out->port = (uint16_t)port;
+	out->vlan = (uint16_t)config_number(document, node, "vlan");
+	same = config_find_address(c, &out->address, -1);
+	if (same != NULL) {
+		document_error_at(document, node, NULL, "port %s has this address already",
+				  c->ports[same->port].name);
+		return;
+	}
+	if (!ip_is_v4(&out->address) && c->ports[port].mtu < IPV6_MTU_MIN)
+		document_error_at(document, node, NULL,
+				  "IPv6 needs an mtu of 1280 at least (RFC 8200, 5); it is %u",
+				  c->ports[port].mtu);
+	c->view.address_count++;
+}
+
+/* Which network of the port the gateway is on; NULL: none. */
+static const struct view_address *gateway_network(const struct configuration *c,
+						  const struct view_route *route)
+{
+	for (unsigned i = 0; i < c->view.address_count; i++) {
+		const struct view_address *a = &c->view.addresses[i];
+
+		if (a->port == route->port && ip_is_v4(&a->address) == ip_is_v4(&route->gateway) &&
+		    in_network(a, &route->gateway))
+			return a;
+	}
+	return NULL;
+}
+
+static bool route_is_stated(const struct configuration *c, const struct view_route *route)
+{
+	for (unsigned i = 0; i < c->view.route_count; i++) {
+		const struct view_route *r = &c->view.routes[i];
+
+		if (r->port == route->port && r->prefix.length == route->prefix.length &&
+		    ip_equal(&r->prefix.address, &route->prefix.address))
+			return true;
+	}
+	return false;
+}
+
+static void compile_route(struct configuration *c, const struct lyd_node *node, unsigned port)
+{
+	struct document *document = &c->document;
+	struct view_route *out =
+		&((struct view_route *)(uintptr_t)c->view.routes)[c->view.route_count];
+	const struct lyd_node *vlan = document_child(document, node, "vlan");
+	const struct view_address *network;
+
+	out->port = (uint16_t)port;
+	if (ip_prefix_parse(document_value(document, node, "prefix"), &out->prefix) != 0 ||
+	    ip_parse(document_value(document, node, "gateway"), &out->gateway) != 0) {
+		document_error_at(document, node, NULL, "not a route: PREFIX GATEWAY");
+		return;
+	}
+	if ((strchr(document_value(document, node, "prefix"), ':') == NULL) !=
+	    ip_is_v4(&out->gateway)) {
+		document_error_at(document, node, NULL,
+				  "prefix and gateway are of different IP versions");
+		return;
+	}
+	if (config_find_address(c, &out->gateway, -1) != NULL) {
+		document_error_at(document, node, NULL, "the gateway is this box itself");
+		return;
+	}
+	network = gateway_network(c, out);
+	if (network == NULL && !is_link_local(&out->gateway)) {
+		document_error_at(document, node, NULL,
+				  "the gateway is on no network of port %s's addresses",
+				  c->ports[port].name);
+		return;
+	}
+	if (route_is_stated(c, out)) {
+		document_error_at(document, node, NULL, "another gateway for the same prefix");
+		return;
+	}
+	if (vlan != NULL)
+		out->vlan = (uint16_t)config_number(document, node, "vlan");
+	else
+		out->vlan = network != NULL ? network->vlan : 0;
+	c->view.route_count++;
+}
+
+static void compile_port(struct configuration *c, const struct lyd_node *node, unsigned index)
+{
+	struct document *document = &c->document;
+	struct config_port *out = &c->ports[index];
+	struct view_port *view = &((struct view_port *)(uintptr_t)c->view.ports)[index];
+
+	config_text(document, node, "name", out->name, sizeof(out->name));
+	config_text(document, node, "device", out->device, sizeof(out->device));
+	out->mtu = (uint16_t)config_number(document, node, "mtu");
+	out->rx_descriptors = (uint32_t)config_number(document, node, "rx-descriptors");
+	out->tx_descriptors = (uint32_t)config_number(document, node, "tx-descriptors");
+	snprintf(view->name, sizeof(view->name), "%s", out->name);
+	view->mtu = out->mtu;
+	for (unsigned i = 0; i < index; i++) {
+		if (strcmp(c->ports[i].device, out->device) == 0)
+			document_error_at(document, node, "device",
+					  "port %s has this device already", c->ports[i].name);
+	}
+}
+
+void config_compile_network(struct configuration *c)
+{
+	struct document *document = &c->document;
+	struct lyd_node *node, *child;
+	unsigned addresses = 0, routes = 0, index;
+
+	for (node = document_child(document, NULL, "port"); node != NULL;
+	     node = document_next(node)) {
+		c->port_count++;
+		addresses += config_count(document, node, "address");
+		routes += config_count(document, node, "route");
+	}
+	c->ports = config_allocate(c, c->port_count * sizeof(*c->ports));
+	c->view.port_count = c->port_count;
+	c->view.ports = config_allocate(c, c->port_count * sizeof(*c->view.ports));
+	c->view.addresses = config_allocate(c, addresses * sizeof(*c->view.addresses));
+	c->view.routes = config_allocate(c, routes * sizeof(*c->view.routes));
+	if (c->port_count == 0)
+		document_error(document, 1, "port", "there is none: mail needs a way in and out");
+	for (node = document_child(document, NULL, "port"), index = 0; node != NULL;
+	     node = document_next(node), index++) {
+		compile_port(c, node, index);
+		for (child = document_child(document, node, "address"); child != NULL;
+		     child = document_next(child))
+			compile_address(c, child, index);
+	}
+	for (node = document_child(document, NULL, "port"), index = 0; node != NULL;
+	     node = document_next(node), index++) {
+		for (child = document_child(document, node, "route"); child != NULL;
+		     child = document_next(child))
+			compile_route(c, child, index);
+	}
+}
