@@ -20,6 +20,8 @@
 
 #define SHARDS_MAX 8
 
+struct certificate_set;
+
 /** Views that some worker may still look at. */
 struct view_version {
 	struct view *view;
@@ -54,6 +56,7 @@ struct appliance {
 	struct event_log *events;
 	struct users *users;
 	struct view_version *views; /**< newest first */
+	struct certificate_set *certificates;
 	uint8_t ticket_key[48];	    /**< {name, key} of TLS session tickets, new at each start */
 	atomic_bool draining;
 };

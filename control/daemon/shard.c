@@ -35,7 +35,8 @@ static void *run(void *argument)
 		bool busy = queue_shard_turn(thread->shard, &now);
 
 		busy |= executor_poll(thread->executor);
-		atomic_store_explicit(&thread->refusal, queue_shard_refusal(thread->shard), memory_order_relaxed);
+		atomic_store_explicit(&thread->refusal, queue_shard_refusal(thread->shard),
+				      memory_order_relaxed);
 		if (atomic_load_explicit(&thread->drain, memory_order_relaxed) && !draining) {
 			draining = true;
 			queue_shard_drain(thread->shard);

@@ -28,7 +28,8 @@ static void *begin(void *argument)
 	return start.run(start.argument);
 }
 
-int thread_start(pthread_t *thread, const char *name, int core, void *(*run)(void *), void *argument)
+int thread_start(pthread_t *thread, const char *name, int core, void *(*run)(void *),
+		 void *argument)
 {
 	struct start *start = malloc(sizeof(*start));
 	sigset_t all, before;

@@ -1,0 +1,593 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "control/daemon/appliance.h"
+
+#include "control/certs/certs.h"
+#include "control/daemon/thread.h"
+#include "control/daemon/views.h"
+#include "control/telemetry/log.h"
+#include "drivers/disk/disk.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define ERROR_TEXT 256
+/* Of DPDK's memory; the rest is for its own structures. */
+#define FRAME_MEMORY_PERCENT 70
+#define FRAME_BYTES	     2560
+#define FRAMES_MIN	     4096
+#define FRAMES_MAX	     262144
+#define PATHS_PER_WORKER     65536
+/* The shard's own chunks: bodies read back and notices. */
+#define SHARD_CHUNK_DIVISOR 2
+#define BATCH_BYTES	    (256u << 10)
+#define SEGMENTS_INITIAL    3
+#define ADOPTION_TIME_MS    5000
+
+/* ---- Ports ---- */
+
+static uint32_t frames_per_worker(const struct config_system *system)
+{
+	uint64_t bytes = system->memory_bytes / 100 * FRAME_MEMORY_PERCENT / system->worker_count;
+	uint64_t frames = bytes / FRAME_BYTES;
+
+	if (frames < FRAMES_MIN)
+		return FRAMES_MIN;
+	return frames > FRAMES_MAX ? FRAMES_MAX : (uint32_t)frames;
+}
+
+static int start_environment(const struct configuration *configuration, char *error)
+{
+	const struct config_system *system = config_system(configuration);
+	const struct config_port *ports;
+	const char *devices[NET_PORTS_MAX];
+	unsigned count = config_ports(configuration, &ports);
+	char prefix[32];
+
+	for (unsigned i = 0; i < count; i++)
+		devices[i] = ports[i].device;
+	snprintf(prefix, sizeof(prefix), "millrace%u", system->node_id);
+	struct nic_environment environment = {
+		.program = "millraced",
+		.hugepages = system->hugepages,
+		.memory_mib = (uint32_t)(system->memory_bytes >> 20),
+		.file_prefix = prefix,
+		.device_count = count,
+		.devices = devices,
+	};
+	return nic_environment_start(&environment, error);
+}
+
+int appliance_open_ports(struct appliance *appliance, char *error)
+{
+	const struct config_system *system = config_system(appliance->configuration);
+	struct rte_mempool *pools[WORKERS_MAX];
+	uint16_t owner_of_slot[128];
+	const struct config_port *ports;
+	unsigned count = config_ports(appliance->configuration, &ports);
+	int code = start_environment(appliance->configuration, error);
+
+	if (code < 0)
+		return code;
+	appliance->worker_count = system->worker_count;
+	for (unsigned i = 0; i < appliance->worker_count; i++) {
+		pools[i] =
+			nic_pool_create(i, frames_per_worker(system), sizeof(struct frame), error);
+		if (!pools[i])
+			return -ENOMEM;
+		frame_mbuf_pool_init(&appliance->workers[i].frames, pools[i], (uint16_t)i);
+	}
+	/* Slot s of the redirection table holds hashes whose low bits are s: the ports' XOR,
+	 * bit-reversed. */
+	for (unsigned s = 0; s < 128; s++) {
+		unsigned reversed = 0;
+
+		for (unsigned b = 0; b < 7; b++)
+			reversed |= (s >> b & 1) << (6 - b);
+		owner_of_slot[s] =
+			net_owner((uint16_t)reversed, 0, (uint16_t)appliance->worker_count);
+	}
+	for (unsigned i = 0; i < count; i++) {
+		struct nic_port_settings settings = {
+			.name = ports[i].name,
+			.device = ports[i].device,
+			.queues = (uint16_t)appliance->worker_count,
+			.pools = pools,
+			.mtu = ports[i].mtu,
+			.rx_descriptors = (uint16_t)ports[i].rx_descriptors,
+			.tx_descriptors = (uint16_t)ports[i].tx_descriptors,
+			.rx_interrupts = system->idle == IDLE_INTERRUPT,
+			.owner_of_slot = owner_of_slot,
+		};
+		appliance->ports[i] = nic_port_open(&settings, error);
+		if (!appliance->ports[i])
+			return -ENODEV;
+		appliance->port_count++;
+	}
+	return 0;
+}
+
+/* ---- Shards and workers ---- */
+
+static int create_links(struct appliance *appliance, const struct config_system *system)
+{
+	uint32_t slots = worker_ring_slots(system->sessions_in, system->sessions_out);
+
+	for (unsigned i = 0; i < appliance->worker_count; i++) {
+		struct worker_link *link = &appliance->workers[i].link;
+
+		link->to_shard = ring_create(slots, sizeof(struct record));
+		link->to_worker = ring_create(slots, sizeof(struct record));
+		if (!link->to_shard || !link->to_worker)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static uint32_t chunks_per_worker(const struct config_system *system)
+{
+	return (uint32_t)(system->chunk_memory_bytes / CHUNK_SIZE);
+}
+
+static struct disk *open_disk(const struct config_system *system, unsigned shard, char *error)
+{
+	char directory[512];
+
+	snprintf(directory, sizeof(directory), "%s/shard%02u", system->spool_directory, shard);
+	struct disk_settings settings = {.directory = directory};
+
+	return disk_open(&settings, error);
+}
+
+static int create_shard(struct appliance *appliance, unsigned index, const struct mr_now *now,
+			char *error)
+{
+	const struct config_system *system = config_system(appliance->configuration);
+	struct shard_thread *thread = &appliance->shards[index];
+	struct resolver_settings resolver = *config_resolver(appliance->configuration);
+	int code = random_init(&thread->random);
+
+	if (code < 0) {
+		snprintf(error, ERROR_TEXT, "no randomness: %s", strerror(-code));
+		return code;
+	}
+	resolver.random = &thread->random;
+	thread->core = system->control_core;
+	thread->sleep_max_us = system->idle_sleep_max_us;
+	thread->executor = executor_create();
+	thread->resolver = resolver_unbound_create(&resolver, error);
+	if (!thread->executor || !thread->resolver)
+		return -ENOMEM;
+	thread->disk = open_disk(system, index, error);
+	if (!thread->disk)
+		return -EIO;
+	struct queue_shard_settings settings = {
+		.shard = (uint16_t)index,
+		.node = system->node_id,
+		.messages_max = system->messages_max / appliance->shard_count,
+		.recipients_max = system->recipients_max / appliance->shard_count,
+		.chunks = chunks_per_worker(system) / SHARD_CHUNK_DIVISOR,
+		.chunk_home = (uint16_t)(WORKERS_MAX + index),
+		.random = &thread->random,
+		.resolver = thread->resolver,
+		.events = appliance->events,
+		.spool =
+			{
+				.disk = thread->disk,
+				.random = &thread->random,
+				.node = system->node_id,
+				.shard = (uint16_t)index,
+				.segment_size = system->spool_segment_bytes,
+				.segments = (uint32_t)(system->spool_size_bytes /
+						       appliance->shard_count /
+						       system->spool_segment_bytes),
+				.segments_initial = SEGMENTS_INITIAL,
+				.batch_bytes = BATCH_BYTES,
+				.batch_wait_us = 0,
+			},
+		.authenticate = users_authenticate,
+		.authenticate_context = appliance->users,
+	};
+	for (unsigned w = index; w < appliance->worker_count; w += appliance->shard_count) {
+		settings.workers[settings.worker_count].from_worker =
+			appliance->workers[w].link.to_shard;
+		settings.workers[settings.worker_count].to_worker =
+			appliance->workers[w].link.to_worker;
+		settings.workers[settings.worker_count].home = (uint16_t)w;
+		settings.worker_count++;
+	}
+	thread->shard =
+		queue_shard_create(&settings, config_queue(appliance->configuration), now, error);
+	return thread->shard ? 0 : -EIO;
+}
+
+static int create_worker(struct appliance *appliance, unsigned index, const struct mr_now *now,
+			 char *error)
+{
+	const struct config_system *system = config_system(appliance->configuration);
+	struct worker_thread *thread = &appliance->workers[index];
+	struct worker_settings settings = {
+		.index = (uint16_t)index,
+		.count = (uint16_t)appliance->worker_count,
+		.connections = system->sessions_in + system->sessions_out + 1024,
+		.server_sessions = system->sessions_in,
+		.client_sessions = system->sessions_out,
+		.paths = PATHS_PER_WORKER,
+		.chunks = chunks_per_worker(system),
+		.id_origin = queue_shard_id_origin(
+			appliance->shards[index % appliance->shard_count].shard),
+		.link = thread->link,
+		.frames = &thread->frames.pool,
+	};
+
+	for (unsigned p = 0; p < appliance->port_count; p++) {
+		struct nic_port_information info;
+
+		nic_port_information(appliance->ports[p], &info);
+		settings.offloads[p].tx_ip_checksum = info.tx_ip_checksum;
+		settings.offloads[p].tx_tcp_checksum = info.tx_tcp_checksum;
+		thread->loop.ports[p] = appliance->ports[p];
+	}
+	thread->worker = worker_create(&settings, now);
+	if (!thread->worker) {
+		snprintf(error, ERROR_TEXT,
+			 "no memory for worker %u (%u sessions in, %u out, %u chunks)", index,
+			 system->sessions_in, system->sessions_out, settings.chunks);
+		return -ENOMEM;
+	}
+	thread->core = system->worker_cores[index];
+	thread->loop.worker = thread->worker;
+	thread->loop.queue = (uint16_t)index;
+	thread->loop.port_count = appliance->port_count;
+	thread->loop.idle = (enum worker_idle)system->idle;
+	thread->loop.sleep_max_us = system->idle_sleep_max_us;
+	thread->loop.stop = &appliance->stop_workers;
+	return 0;
+}
+
+static void *run_worker(void *argument)
+{
+	struct worker_thread *thread = argument;
+
+	if (nic_thread_register() < 0)
+		log_error("workers", "DPDK does not take another thread");
+	struct mr_random entropy;
+
+	if (random_init(&entropy) == 0)
+		tls_thread_init(&entropy);
+	worker_loop_run(&thread->loop);
+	nic_thread_unregister();
+	return NULL;
+}
+
+static int start_threads(struct appliance *appliance, char *error)
+{
+	int code = 0;
+
+	for (unsigned i = 0; code == 0 && i < appliance->shard_count; i++)
+		code = shard_thread_start(&appliance->shards[i]);
+	for (unsigned i = 0; code == 0 && i < appliance->worker_count; i++) {
+		struct worker_thread *w = &appliance->workers[i];
+		char name[16];
+
+		snprintf(name, sizeof(name), "worker%u", i);
+		code = thread_start(&w->thread, name, w->core, run_worker, w);
+		w->running = code == 0;
+	}
+	if (code < 0)
+		snprintf(error, ERROR_TEXT, "cannot start a thread: %s", strerror(-code));
+	return code;
+}
+
+static int open_events(struct appliance *appliance, const struct config_system *system, char *error)
+{
+	char node[16];
+
+	snprintf(node, sizeof(node), "%u", system->node_id);
+	struct event_log_settings settings = {
+		.directory = system->event_directory,
+		.rotate_bytes = system->event_rotate_bytes,
+		.keep = system->event_keep,
+		.node = node,
+	};
+	appliance->events = event_log_open(&settings, error);
+	return appliance->events ? 0 : -EIO;
+}
+
+static int publish_first_view(struct appliance *appliance, char *error)
+{
+	char why[CERTIFICATE_ERROR];
+	struct view *view;
+
+	appliance->certificates = certificate_set_load(appliance->configuration, why);
+	if (!appliance->certificates) {
+		snprintf(error, ERROR_TEXT, "%.*s", ERROR_TEXT - 1, why);
+		return -EINVAL;
+	}
+	view = views_build(appliance, appliance->configuration, appliance->certificates,
+			   appliance->revision, why);
+	if (!view) {
+		snprintf(error, ERROR_TEXT, "%.*s", ERROR_TEXT - 1, why);
+		return -EINVAL;
+	}
+	return views_publish(appliance, view);
+}
+
+int appliance_start(struct appliance *appliance, char *error)
+{
+	const struct config_system *system = config_system(appliance->configuration);
+	struct mr_random random;
+	struct mr_now now;
+	int code;
+
+	clock_read(&now);
+	appliance->started_us = appliance->configured_us = now.wall_us;
+	appliance->revision = 1;
+	appliance->shard_count = system->shard_count;
+	pthread_mutex_init(&appliance->lock, NULL);
+	code = random_init(&random);
+	if (code == 0)
+		random_bytes(&random, appliance->ticket_key, sizeof(appliance->ticket_key));
+	if (code == 0)
+		code = tls_global_init();
+	if (code < 0) {
+		snprintf(error, ERROR_TEXT, "TLS library: %s", strerror(-code));
+		return code;
+	}
+	code = open_events(appliance, system, error);
+	if (code < 0)
+		return code;
+	appliance->users = users_create(appliance->configuration, error);
+	if (!appliance->users)
+		return -EINVAL;
+	code = create_links(appliance, system);
+	if (code < 0) {
+		snprintf(error, ERROR_TEXT, "no memory for the rings between workers and queue");
+		return code;
+	}
+	for (unsigned i = 0; code == 0 && i < appliance->shard_count; i++)
+		code = create_shard(appliance, i, &now, error);
+	for (unsigned i = 0; code == 0 && i < appliance->worker_count; i++)
+		code = create_worker(appliance, i, &now, error);
+	for (unsigned i = 0; code == 0 && i < appliance->worker_count; i++)
+		for (unsigned k = i + 1; code == 0 && k < appliance->worker_count; k++)
+			code = worker_join(appliance->workers[i].worker,
+					   appliance->workers[k].worker);
+	if (code == 0)
+		code = publish_first_view(appliance, error);
+	if (code == 0)
+		code = start_threads(appliance, error);
+	return code;
+}
+
+const struct view *appliance_view(const struct appliance *appliance)
+{
+	return appliance->views->view;
+}
+
+/* ---- While it runs ---- */
+
+static uint32_t refusal_of(struct appliance *appliance, unsigned worker)
+{
+	if (atomic_load_explicit(&appliance->draining, memory_order_relaxed))
+		return COMMIT_OVERLOAD;
+	return atomic_load_explicit(&appliance->shards[worker % appliance->shard_count].refusal,
+				    memory_order_relaxed);
+}
+
+void appliance_tick(struct appliance *appliance)
+{
+	for (unsigned i = 0; i < appliance->worker_count; i++)
+		worker_set_refusal(appliance->workers[i].worker, refusal_of(appliance, i));
+	if (pthread_mutex_trylock(&appliance->lock) == 0) {
+		views_retire(appliance);
+		pthread_mutex_unlock(&appliance->lock);
+	}
+}
+
+struct adoption {
+	struct queue_shard *shard;
+	const struct queue_settings_view *view;
+};
+
+static void adopt_in_shard(void *argument)
+{
+	struct adoption *adoption = argument;
+	struct mr_now now;
+
+	clock_read(&now);
+	queue_shard_configure(adoption->shard, adoption->view, &now);
+}
+
+static void report_line(json_t *report, const char *line)
+{
+	if (report)
+		json_array_append_new(report, json_string(line));
+}
+
+static void report_errors(json_t *report, const struct config_errors *errors)
+{
+	for (unsigned i = 0; i < errors->count; i++) {
+		const struct config_error *e = &errors->errors[i];
+		char line[sizeof(*e) + 32];
+
+		snprintf(line, sizeof(line), "%s:%u: %s: %s", e->file, e->line, e->path, e->reason);
+		log_error("config", "%s", line);
+		report_line(report, line);
+	}
+}
+
+static void report_restarts(struct appliance *appliance, const struct configuration *next,
+			    json_t *report)
+{
+	char lines[32][256];
+	unsigned count = config_needs_restart(appliance->configuration, next, lines, 32);
+
+	for (unsigned i = 0; i < count; i++) {
+		log_warning("config", "needs a restart: %s", lines[i]);
+		if (report)
+			json_array_append_new(report,
+					      json_sprintf("needs a restart: %s", lines[i]));
+	}
+}
+
+/* What the workers cannot grow while they run must be as it was. */
+static bool can_be_adopted(const struct appliance *appliance, const struct configuration *next,
+			   json_t *report)
+{
+	const struct config_port *ports;
+
+	if (config_ports(next, &ports) == appliance->port_count)
+		return true;
+	log_error("config",
+		  "the number of ports changes: that needs a restart; nothing was adopted");
+	report_line(report,
+		    "the number of ports changes: that needs a restart; nothing was adopted");
+	return false;
+}
+
+static int wait_for_adoption(struct appliance *appliance)
+{
+	for (unsigned ms = 0; ms < ADOPTION_TIME_MS; ms++) {
+		struct timespec ts = {.tv_nsec = 1000000};
+
+		if (views_adopted(appliance))
+			return 0;
+		nanosleep(&ts, NULL);
+	}
+	return -EBUSY;
+}
+
+static int adopt(struct appliance *appliance, struct configuration *next, json_t *report)
+{
+	char error[CERTIFICATE_ERROR];
+	struct certificate_set *certificates = certificate_set_load(next, error);
+	struct view *view = certificates ? views_build(appliance, next, certificates,
+						       appliance->revision + 1, error)
+					 : NULL;
+	int code = -EINVAL;
+
+	if (!view)
+		goto failed;
+	if (users_reload(appliance->users, next, error) < 0) {
+		views_free(view);
+		goto failed;
+	}
+	code = views_publish(appliance, view);
+	if (code < 0) {
+		views_free(view);
+		snprintf(error, sizeof(error), "out of memory");
+		goto failed;
+	}
+	for (unsigned i = 0; i < appliance->shard_count; i++) {
+		struct adoption adoption = {.shard = appliance->shards[i].shard,
+					    .view = config_queue(next)};
+
+		executor_call(appliance->shards[i].executor, adopt_in_shard, &adoption);
+	}
+	report_restarts(appliance, next, report);
+	config_free(appliance->configuration);
+	appliance->configuration = next;
+	certificate_set_free(appliance->certificates);
+	appliance->certificates = certificates;
+	appliance->revision++;
+	return wait_for_adoption(appliance);
+
+failed:
+	log_error("config", "not adopted: %s", error);
+	report_line(report, error);
+	certificate_set_free(certificates);
+	config_free(next);
+	return code;
+}
+
+int appliance_reload(struct appliance *appliance, json_t *report)
+{
+	struct config_errors errors = {0};
+	struct configuration *next;
+	int code = -EINVAL;
+
+	pthread_mutex_lock(&appliance->lock);
+	next = config_load(appliance->config_file, NULL, &errors);
+	if (!next) {
+		report_errors(report, &errors);
+		log_error("config", "%s has errors; the configuration in force goes on",
+			  appliance->config_file);
+	} else if (!can_be_adopted(appliance, next, report)) {
+		config_free(next);
+	} else {
+		code = adopt(appliance, next, report);
+	}
+	if (code == 0) {
+		struct mr_now now;
+
+		clock_read(&now);
+		appliance->configured_us = now.wall_us;
+		log_info("config", "revision %llu is in force",
+			 (unsigned long long)appliance->revision);
+	}
+	pthread_mutex_unlock(&appliance->lock);
+	return code;
+}
+
+/* ---- The end ---- */
+
+void appliance_drain(struct appliance *appliance)
+{
+	if (atomic_exchange(&appliance->draining, true))
+		return;
+	for (unsigned i = 0; i < appliance->worker_count; i++) {
+		worker_set_refusal(appliance->workers[i].worker, COMMIT_OVERLOAD);
+		worker_request_drain(appliance->workers[i].worker);
+	}
+	for (unsigned i = 0; i < appliance->shard_count; i++)
+		atomic_store_explicit(&appliance->shards[i].drain, true, memory_order_relaxed);
+}
+
+bool appliance_is_drained(const struct appliance *appliance)
+{
+	for (unsigned i = 0; i < appliance->worker_count; i++)
+		if (!worker_is_drained(appliance->workers[i].worker))
+			return false;
+	for (unsigned i = 0; i < appliance->shard_count; i++)
+		if (!atomic_load_explicit(&((struct appliance *)appliance)->shards[i].drained,
+					  memory_order_acquire))
+			return false;
+	return true;
+}
+
+static void stop_shard(struct shard_thread *thread)
+{
+	shard_thread_stop(thread);
+	queue_shard_destroy(thread->shard);
+	if (thread->resolver)
+		thread->resolver->destroy(thread->resolver);
+	if (thread->disk)
+		thread->disk->operations->destroy(thread->disk);
+	executor_destroy(thread->executor);
+}
+
+void appliance_stop(struct appliance *appliance)
+{
+	atomic_store(&appliance->stop_workers, true);
+	for (unsigned i = 0; i < appliance->worker_count; i++)
+		if (appliance->workers[i].running)
+			pthread_join(appliance->workers[i].thread, NULL);
+	/* Shards go on a little: what workers said last is still in the rings. */
+	for (unsigned i = 0; i < appliance->shard_count; i++)
+		stop_shard(&appliance->shards[i]);
+	for (unsigned i = 0; i < appliance->worker_count; i++) {
+		worker_destroy(appliance->workers[i].worker);
+		ring_destroy(appliance->workers[i].link.to_shard);
+		ring_destroy(appliance->workers[i].link.to_worker);
+	}
+	views_free_all(appliance);
+	certificate_set_free(appliance->certificates);
+	users_destroy(appliance->users);
+	event_log_close(appliance->events);
+	for (unsigned i = 0; i < appliance->port_count; i++)
+		nic_port_close(appliance->ports[i]);
+	nic_environment_stop();
+}
