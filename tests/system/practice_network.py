@@ -5,7 +5,6 @@ check finds what a relay may do wrong: lose, double, alter, misdirect."""
 import copy
 import os
 import pathlib
-import sys
 import time
 
 import check
@@ -16,6 +15,7 @@ from dns import Dns
 from network import Network
 from postfix import Postfix
 from receivers import Certificates, Receivers
+from system import Tap
 
 # Where Postfix, as a relay, says something else than RFC 3463's newer codes: known, and no fault of the network.
 POSTFIX_CODES = {"missing": "5.4.4", "null-mx": "5.1.0"}
@@ -39,18 +39,6 @@ def relay(network):
     one.start()
 
 
-class Tap:
-    def __init__(self):
-        self.count, self.failed = 0, 0
-
-    def ok(self, fine, text, detail=""):
-        self.count += 1
-        self.failed += not fine
-        print(f"{'ok' if fine else 'not ok'} {self.count} - {text}")
-        for line in str(detail).splitlines() if not fine else []:
-            print(f"# {line}")
-
-
 def expect(message):
     """The set, as a Postfix relays it."""
     message = copy.copy(message)
@@ -60,7 +48,11 @@ def expect(message):
 
 
 def main():
-    tap = Tap()
+    with Tap() as tap:
+        run(tap)
+
+
+def run(tap):
     with Network(kernel_appliance=True) as network:
         Dns(network).start()
         receivers = Receivers(network)
@@ -98,9 +90,6 @@ def main():
         directory = network.directory
     tap.ok(not directory.exists() and not any(name in os.listdir("/run/netns") for name in network.names.values())
            if pathlib.Path("/run/netns").exists() else True, "taken down, nothing is left of it")
-    print(f"1..{tap.count}")
-    return 1 if tap.failed else 0
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main()
