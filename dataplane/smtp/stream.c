@@ -46,9 +46,6 @@ enum flag {
 /* Plaintext that `room` bytes of TCP can carry: records of a chunk cost 29 octets each at most. */
 #define TLS_OVERHEAD(room) ((room) / 128 + 64)
 
-/* Times that a callback may resume its own stream in one entry; the rest waits for the next. */
-#define RESUMES_MAX 16u
-
 /* TLS record types that may come first (RFC 8446, 5.1). */
 enum { RECORD_ALERT = 21, RECORD_HANDSHAKE = 22 };
 
@@ -249,10 +246,13 @@ static void leave(struct stream *s)
 		s->depth--;
 		return;
 	}
-	/* Each round hands something over or clears the flag; who resumes in vain is not served for
-	 * ever. */
-	for (unsigned i = 0; i < RESUMES_MAX && has_flag(s, FLAG_RESUME); i++)
+	while (has_flag(s, FLAG_RESUME)) {
+		uint32_t before = s->delivered;
+
 		advance(s);
+		if (s->delivered == before)
+			s->flags &= (uint16_t)~FLAG_RESUME; /* resumed in vain */
+	}
 	flush_out(s);
 	if (has_flag(s, FLAG_ABORT) && s->connection)
 		tcp_abort(s->stack, s->connection, s->now);
@@ -295,13 +295,22 @@ static void end_of_input(struct stream *s)
 	}
 }
 
+/* Plaintext to the session. @return what it took */
+static size_t offer(struct stream *s, const uint8_t *data, size_t size)
+{
+	size_t taken = s->callbacks->on_receive(s->user, data, size);
+
+	assert(taken <= size);
+	s->delivered += (uint32_t)taken;
+	return taken;
+}
+
 static size_t offer_clear(struct stream *s, const uint8_t *data, size_t size)
 {
 	size_t taken;
 
 	s->flags |= FLAG_CLEAR_USED;
-	taken = s->callbacks->on_receive(s->user, data, size);
-	assert(taken <= size);
+	taken = offer(s, data, size);
 	if (taken == size || !is_alive(s))
 		return taken;
 	if (s->state == STATE_HELLO || s->state == STATE_HANDSHAKE)
@@ -414,9 +423,8 @@ static size_t collect_hello(struct stream *s, const uint8_t *data, size_t size)
 /* Plaintext goes to the session; what it leaves waits in `held`. @return false: stop reading */
 static bool deliver(struct stream *s, const uint8_t *data, size_t size)
 {
-	size_t taken = s->callbacks->on_receive(s->user, data, size);
+	size_t taken = offer(s, data, size);
 
-	assert(taken <= size);
 	if (!is_alive(s) || s->state != STATE_PROTECTED)
 		return false;
 	if (taken == size)
@@ -508,9 +516,7 @@ static void offer_held(struct stream *s)
 
 	if (!held || s->state != STATE_PROTECTED)
 		return;
-	held->mark += (uint32_t)s->callbacks->on_receive(s->user, held->data + held->mark,
-							 held->length - held->mark);
-	assert(held->mark <= held->length);
+	held->mark += (uint32_t)offer(s, held->data + held->mark, held->length - held->mark);
 	if (s->state != STATE_PROTECTED)
 		return;
 	if (held->mark < held->length)
@@ -519,8 +525,8 @@ static void offer_held(struct stream *s)
 		drop_chunk(s, &s->held);
 }
 
-/* Go on where something stopped: the session's will, a key operation. */
-static void advance(struct stream *s)
+/* Use what is here already: plaintext, records inside the library. */
+static void drain(struct stream *s)
 {
 	s->flags &= (uint16_t) ~(FLAG_RESUME | FLAG_PAUSED);
 	if (!is_blocked(s))
@@ -528,6 +534,13 @@ static void advance(struct stream *s)
 	if (s->state == STATE_HANDSHAKE && !is_blocked(s))
 		run_handshake(s);
 	read_records(s);
+}
+
+/* Go on where something stopped: the session's will, a key operation. Not inside TCP's on_receive.
+ */
+static void advance(struct stream *s)
+{
+	drain(s);
 	if (is_blocked(s))
 		return;
 	if (has_flag(s, FLAG_FIN))
@@ -565,6 +578,16 @@ static size_t on_tcp_receive(void *user, tcp_handle connection, const uint8_t *d
 
 	enter(s);
 	taken = receive(s, data, size);
+	/* A callback has called stream_resume: what is left is offered from here, while TCP lends
+	 * it. */
+	while (has_flag(s, FLAG_RESUME)) {
+		uint32_t before = s->delivered;
+
+		drain(s);
+		taken += receive(s, data + taken, size - taken);
+		if (s->delivered == before)
+			s->flags &= (uint16_t)~FLAG_RESUME;
+	}
 	leave(s);
 	return taken;
 }
