@@ -58,7 +58,8 @@ destination default {{
     tls may;
     timeouts {{ connect 3s; }}
 }}
-retry {{ initial {retry}; max 30s; factor 2; jitter 10; expire {expire}; postmaster postmaster@{hostname}; }}
+retry {{ initial {retry}; max 30s; factor 2; jitter 10; expire {expire}; delay-notice 2m;
+        postmaster postmaster@{hostname}; }}
 spool {{ directory {directory}/spool; size {spool_size}; segment-size 64m; }}
 resolver {{
 {stubs}
