@@ -179,9 +179,9 @@ struct delivery_recipient {
 	uint8_t outcome;       /**< enum outcome */
 	uint8_t phase;	       /**< enum smtp_phase */
 	bool remote;	       /**< the text is the peer's reply (RFC 3464 Diagnostic-Code), not ours */
-	uint16_t code;	       /**< 0 when there was no reply */
+	uint16_t code;	       /**< 0 when there was no reply; 452 with 4.5.3: too many at once, send again now */
 	struct enhanced_code enhanced;
-	char reply[REPLY_TEXT]; /**< one line, printable, UTF-8 valid; ends with NUL */
+	char reply[REPLY_TEXT]; /**< without the codes; one line, printable, UTF-8 valid; ends with NUL */
 };
 
 /** One transaction's worth of one message for one path. Allocated and freed by the shard, lent to a worker. */
@@ -201,6 +201,7 @@ struct delivery {
 	bool possible_duplicate;	/**< lost after the final dot */
 	bool tls;
 	bool reused;			/**< not the first message of its connection */
+	bool peer_dsn;			/**< the peer offers DSN: NOTIFY went on to it (RFC 3461, 5.2.2) */
 	uint64_t session;		/**< worker << 48 | serial, for logs */
 	const struct route_host *host;	/**< the last one spoken to, in route->hosts; NULL: none */
 	struct ip_address source_address;
@@ -211,6 +212,7 @@ struct delivery {
 	uint64_t tls_us;
 	uint64_t transaction_us;
 	unsigned hosts_tried;
+	struct delivery *next;		/**< for the worker's lists */
 	/* */
 	uint32_t recipient_count;
 	struct delivery_recipient recipients[];

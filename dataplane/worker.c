@@ -297,6 +297,7 @@ bool worker_turn(struct worker *worker, struct frame **rx, unsigned count, const
 {
 	bool busy = count > 0;
 
+	path_table_begin_turn(worker->paths, now);
 	look_at_mail(worker, now);
 	if (unlikely(!worker->view)) {
 		for (unsigned i = 0; i < count; i++)

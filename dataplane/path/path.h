@@ -42,6 +42,8 @@ void path_table_configure(struct path_table *table, struct view *view, const str
 void path_table_deliver(struct path_table *table, struct delivery *delivery, const struct mr_now *now);
 /** Close a path's idle connections now and its busy ones after their transaction. */
 void path_table_close_path(struct path_table *table, uint32_t path, const struct mr_now *now);
+/** The turn's time, for what the stack calls back before path_table_turn. Call first in a turn. */
+void path_table_begin_turn(struct path_table *table, const struct mr_now *now);
 /** Deadlines and retries of full rings. Call once a turn. */
 void path_table_turn(struct path_table *table, const struct mr_now *now);
 uint64_t path_table_next_deadline(const struct path_table *table);

@@ -348,6 +348,8 @@ size_t smtp_client_input(struct smtp_client *client, const uint8_t *data, size_t
 		}
 		if (status == REPLY_DONE)
 			on_reply(client, taken < size);
+		else if (client->state == CLIENT_STATE_IDLE)
+			client_wait(client, client->settings.command_timeout_us);
 	}
 	return taken;
 }
