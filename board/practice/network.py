@@ -36,9 +36,10 @@ def sh(*argv, check=True, **options):
 
 
 def started_at(pid):
-    """The process's start time in clock ticks, or None: with the pid it names one process and no later one."""
+    """A living process's start time in clock ticks, or None: with the pid it names one process and no later one."""
     try:
-        return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19])
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return None if fields[0] == "Z" else int(fields[19])
     except (OSError, IndexError, ValueError):
         return None
 
