@@ -125,7 +125,6 @@ static void hand_off(void *context, uint16_t other, struct frame *frame)
 		copy->hash = frame->hash;
 		hand_to(worker, i, copy);
 	}
-	frame_free(&worker->pool, frame);
 }
 
 static bool take_hand_offs(struct worker *worker, const struct mr_now *now)
