@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* IP addresses as the data plane carries them: 16 bytes, IPv4 as IPv4-mapped IPv6 (RFC 4291, 2.5.5.2). */
+/* IP addresses as the data plane carries them: 16 bytes, IPv4 as IPv4-mapped IPv6 (RFC
+ * 4291, 2.5.5.2). */
 #ifndef MILLRACE_DATAPLANE_NET_ADDRESS_H
 #define MILLRACE_DATAPLANE_NET_ADDRESS_H
 

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * TCP of one worker (RFC 9293). Sans-I/O: segments come in through dataplane/net, time through struct mr_now, and
- * segments go out through dataplane/net's frames. No locks, no allocation after creation.
+ * TCP of one worker (RFC 9293). Sans-I/O: segments come in through dataplane/net, time through
+ * struct mr_now, and segments go out through dataplane/net's frames. No locks, no allocation after
+ * creation.
  *
- * The application side is a set of callbacks and pulls (DESIGN.md, decision 3): received bytes are handed to
- * on_receive, which says how many it took; when the window has room on_send_room asks for more bytes, so that
- * encryption happens late and little waits in memory.
+ * The application side is a set of callbacks and pulls (DESIGN.md, decision 3): received bytes are
+ * handed to on_receive, which says how many it took; when the window has room on_send_room asks for
+ * more bytes, so that encryption happens late and little waits in memory.
  *
- * Callbacks run inside net_stack_input, net_stack_timers or a tcp_* call; they may call any tcp_* function, also
- * tcp_abort on their own connection.
+ * Callbacks run inside net_stack_input, net_stack_timers or a tcp_* call; they may call any tcp_*
+ * function, also tcp_abort on their own connection.
  */
 #ifndef MILLRACE_DATAPLANE_TCP_TCP_H
 #define MILLRACE_DATAPLANE_TCP_TCP_H
@@ -22,16 +23,18 @@
 
 struct net_stack;
 
-/** Names a connection of one stack; 0 names none. Carries a generation, so a stale one is noticed. */
+/** Names a connection of one stack; 0 names none. Carries a generation, so a stale one is noticed.
+ */
 typedef uint64_t tcp_handle;
 
 enum tcp_close_reason {
-	TCP_CLOSED,	     /**< both sides finished in order */
-	TCP_RESET,	     /**< by the peer */
-	TCP_REFUSED,	     /**< RST in answer to our SYN */
-	TCP_TIMED_OUT,	     /**< retransmissions or the user timeout ran out */
-	TCP_UNREACHABLE,     /**< hard ICMP error in SYN-SENT (RFC 5461), or no route, or no answer to ARP/ND */
-	TCP_ABORTED,	     /**< by us */
+	TCP_CLOSED,	 /**< both sides finished in order */
+	TCP_RESET,	 /**< by the peer */
+	TCP_REFUSED,	 /**< RST in answer to our SYN */
+	TCP_TIMED_OUT,	 /**< retransmissions or the user timeout ran out */
+	TCP_UNREACHABLE, /**< hard ICMP error in SYN-SENT (RFC 5461), or no route, or no answer to
+			    ARP/ND */
+	TCP_ABORTED,	 /**< by us */
 	TCP_NO_MEMORY,
 };
 const char *tcp_close_reason_name(enum tcp_close_reason reason);
@@ -40,14 +43,16 @@ struct tcp_callbacks {
 	/** Active open: established. @param user as given to tcp_connect */
 	void (*on_connected)(void *user, tcp_handle connection);
 	/**
-	 * In-order bytes. They are in a received frame or a queue of the stack and go away afterwards.
-	 * @return how many were taken; the rest is kept, the window shrinks, and they are offered again with
-	 *         tcp_resume_receive or when more arrives
+	 * In-order bytes. They are in a received frame or a queue of the stack and go away
+	 * afterwards.
+	 * @return how many were taken; the rest is kept, the window shrinks, and they are offered
+	 * again with tcp_resume_receive or when more arrives
 	 */
 	size_t (*on_receive)(void *user, tcp_handle connection, const uint8_t *data, size_t size);
 	/** The peer sent FIN and everything before it was taken. */
 	void (*on_end)(void *user, tcp_handle connection);
-	/** `room` more bytes may be queued with tcp_send (asked after tcp_want_send, as the window allows). */
+	/** `room` more bytes may be queued with tcp_send (asked after tcp_want_send, as the window
+	 * allows). */
 	void (*on_send_room)(void *user, tcp_handle connection, size_t room);
 	/** The last call for this connection. The handle is stale afterwards. */
 	void (*on_closed)(void *user, tcp_handle connection, enum tcp_close_reason reason);
@@ -65,14 +70,16 @@ struct tcp_listen_callbacks {
 };
 
 /**
- * Open a connection. The local port is chosen so that the connection's owner is this worker (DESIGN.md, decision 1).
+ * Open a connection. The local port is chosen so that the connection's owner is this worker
+ * (DESIGN.md, decision 1).
  * @param syn_timeout_us give up the handshake after this long
- * @return 0 with *connection set (callbacks come later, never from within), -ENETUNREACH no route, -EADDRNOTAVAIL
- *         local address unknown or no port left, -ENOBUFS table full
+ * @return 0 with *connection set (callbacks come later, never from within), -ENETUNREACH no route,
+ * -EADDRNOTAVAIL local address unknown or no port left, -ENOBUFS table full
  */
-int tcp_connect(struct net_stack *stack, const struct ip_address *local, const struct ip_address *remote,
-		uint16_t remote_port, uint64_t syn_timeout_us, const struct tcp_callbacks *callbacks, void *user,
-		const struct mr_now *now, tcp_handle *connection);
+int tcp_connect(struct net_stack *stack, const struct ip_address *local,
+		const struct ip_address *remote, uint16_t remote_port, uint64_t syn_timeout_us,
+		const struct tcp_callbacks *callbacks, void *user, const struct mr_now *now,
+		tcp_handle *connection);
 
 /**
  * @param address a local address, or unspecified for all of them
@@ -85,7 +92,8 @@ int tcp_unlisten(struct net_stack *stack, const struct ip_address *address, uint
 
 /** Ask for on_send_room as soon as the window allows (also at once, from the next output). */
 void tcp_want_send(struct net_stack *stack, tcp_handle connection);
-/** Queue bytes (copied). May exceed the room by one TLS record. @return 0, -ENOBUFS no chunks, -ENOTCONN */
+/** Queue bytes (copied). May exceed the room by one TLS record. @return 0, -ENOBUFS no chunks,
+ * -ENOTCONN */
 int tcp_send(struct net_stack *stack, tcp_handle connection, const void *data, size_t size);
 /** Bytes queued and not yet acknowledged. */
 size_t tcp_unacknowledged(const struct net_stack *stack, tcp_handle connection);
@@ -125,6 +133,7 @@ struct tcp_information {
 	uint8_t receive_scale;
 };
 /** @return 0 or -ENOTCONN */
-int tcp_information(const struct net_stack *stack, tcp_handle connection, struct tcp_information *out);
+int tcp_information(const struct net_stack *stack, tcp_handle connection,
+		    struct tcp_information *out);
 
 #endif

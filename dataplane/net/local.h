@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * What the configuration says about the network: our own addresses in a keyed hash, and the ways
+ * out of each (port, VLAN), longest prefix first. Built anew by net_stack_configure; read by one
+ * worker.
+ */
+#ifndef MILLRACE_DATAPLANE_NET_LOCAL_H
+#define MILLRACE_DATAPLANE_NET_LOCAL_H
+
+#include "dataplane/net/address.h"
+#include "dataplane/net/hash.h"
+#include "dataplane/view.h"
+
+#define LOCAL_ADDRESSES_MAX 16384u
+#define LOCAL_SLOTS	    (LOCAL_ADDRESSES_MAX * 2)
+#define ROUTES_MAX	    4096u
+#define LOCAL_PORTS_MAX	    8u
+
+struct local_address {
+	struct ip_address address;
+	uint16_t port;
+	uint16_t vlan;
+};
+
+struct local_route {
+	struct ip_prefix prefix;
+	struct ip_address gateway; /**< unspecified: the destination is on the link */
+	uint16_t port;
+	uint16_t vlan;
+};
+
+struct local_table {
+	struct hash_key key;
+	unsigned address_count;
+	unsigned route_count;
+	uint16_t *slots; /**< LOCAL_SLOTS of index + 1; linear probing */
+	struct local_address *addresses;
+	struct local_route *routes;		  /**< longest prefix first */
+	uint8_t vlans[LOCAL_PORTS_MAX][4096 / 8]; /**< which have an address; 0: untagged */
+};
+
+/** @return 0 or -ENOMEM */
+int local_table_init(struct local_table *table, const struct hash_key *key);
+void local_table_free(struct local_table *table);
+/** Replace everything. @return 0, or -ENOBUFS and nothing has changed */
+int local_table_adopt(struct local_table *table, const struct view *view);
+/** @return the entry, or NULL when the address is not ours */
+const struct local_address *local_find(const struct local_table *table,
+				       const struct ip_address *address);
+/** True when some address lives on this port and VLAN. */
+bool local_has_vlan(const struct local_table *table, uint16_t port, uint16_t vlan);
+/**
+ * The next hop towards `remote` for a source on (port, vlan): longest prefix, links before
+ * gateways.
+ * @return false: no route
+ */
+bool local_next_hop(const struct local_table *table, uint16_t port, uint16_t vlan,
+		    const struct ip_address *remote, struct ip_address *hop);
+
+#endif

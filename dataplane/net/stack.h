@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Inside of a worker's stack: what the files of net/ and tcp/ share. Nobody else includes it.
+ *
+ * Owner: one worker. Memory: all of it made in net_stack_create, but the address tables, which
+ * net_stack_configure makes anew. Always true: a frame is in exactly one place: the caller's hands,
+ * a port's transmit queue, or a neighbour's waiting queue.
+ */
+#ifndef MILLRACE_DATAPLANE_NET_STACK_H
+#define MILLRACE_DATAPLANE_NET_STACK_H
+
+#include "dataplane/net/limit.h"
+#include "dataplane/net/local.h"
+#include "dataplane/net/neighbour.h"
+#include "dataplane/net/net.h"
+
+#define TX_QUEUE   1024u /* frames a port's queue holds; a power of two */
+#define TX_RESERVE 64u	 /* of these, kept for what is not TCP data: answers, ARP, ND */
+/* ECN and precedence are zero, don't-fragment is always set (RFC 1191, 3). */
+#define IP_TTL 64u
+
+struct tcp_layer;
+
+struct net_port {
+	uint8_t mac[6];
+	bool present;
+	uint16_t mtu;
+	uint32_t tx_head; /* next to hand out */
+	uint32_t tx_tail;
+	struct frame *tx[TX_QUEUE];
+};
+
+struct net_stack {
+	struct net_stack_settings settings;
+	uint64_t now_us; /* of the call that is being served */
+	struct net_port ports[NET_PORTS_MAX];
+	struct local_table local;
+	struct neighbour_table neighbours;
+	struct tcp_layer *tcp;
+	struct rate_limit icmp_limit;
+	uint32_t announce_next;	 /* next own address to announce; address_count: done */
+	uint32_t announce_round; /* announcements are made twice */
+	uint64_t announce_us;	 /* when the next lot is due */
+	uint32_t path_epoch;	 /* paths resolved in an earlier one are void */
+	uint16_t ip_id;
+	bool handed; /* the frame came through the hand-off */
+	struct net_counters counters;
+};
+
+/* A received IP packet; everything points into the frame. */
+struct net_packet {
+	struct ip_address source;
+	struct ip_address destination;
+	const uint8_t *ip; /* the IP header */
+	uint16_t ip_length;
+	const uint8_t *payload;
+	uint16_t length;
+	uint8_t protocol;
+	uint8_t hop_limit;
+	uint16_t port;
+	uint16_t vlan;
+	bool l2_multicast;
+	bool l4_good; /* the port checked the checksum */
+	struct frame *frame;
+};
+
+/* The way from a local address to a remote one. */
+struct net_path {
+	uint32_t neighbour;
+	uint32_t epoch;
+	uint16_t port;
+	uint16_t mtu;
+};
+
+/* --- input.c --- */
+void net_ethernet_input(struct net_stack *stack, struct frame *frame);
+/* Hand the frame to its owner. @return false: it is ours (or there is nobody else) */
+bool net_hand_off(struct net_stack *stack, uint16_t owner, struct frame *frame);
+/* Let the other workers see it too. */
+void net_hand_round(struct net_stack *stack, struct frame *frame);
+
+/* --- output.c --- */
+/* @return 0, -EADDRNOTAVAIL not a local address, -ENETUNREACH no route, -ENOBUFS neighbour table
+ * full, -EHOSTUNREACH the neighbour has just failed to answer */
+int net_path_find(struct net_stack *stack, const struct ip_address *local,
+		  const struct ip_address *remote, struct net_path *path);
+/* Frames that the path's port can still queue without touching the reserve. */
+unsigned net_port_room(const struct net_stack *stack, uint16_t port);
+/*
+ * A frame with Ethernet (and VLAN) header but for the destination, and the IP header.
+ * @param length of the IP payload
+ * @param[out] payload where it goes
+ * @return NULL: no frame (counted)
+ */
+struct frame *net_frame_begin(struct net_stack *stack, const struct net_path *path,
+			      const struct ip_address *local, const struct ip_address *remote,
+			      uint8_t protocol, uint8_t hop_limit, uint16_t length,
+			      uint8_t **payload);
+/* Send it to the path's next hop. */
+void net_frame_send(struct net_stack *stack, const struct net_path *path,
+		    const struct ip_address *local, struct frame *frame);
+/* An Ethernet frame of our own. @return NULL: no frame; else *payload is behind the header */
+struct frame *net_ethernet_begin(struct net_stack *stack, uint16_t port, uint16_t vlan,
+				 const uint8_t destination[6], uint16_t ethertype,
+				 uint16_t payload_length, uint8_t **payload);
+/* Put a finished frame into its port's queue; takes it. */
+void net_transmit(struct net_stack *stack, struct frame *frame);
+/* Write an IPv6 header with hop limit 255, for ND. */
+void net_ipv6_header(uint8_t *to, const struct ip_address *source,
+		     const struct ip_address *destination, uint8_t protocol, uint8_t hop_limit,
+		     uint16_t length);
+
+/* --- arp.c, nd.c --- */
+void arp_input(struct net_stack *stack, const struct frame *frame, uint16_t vlan,
+	       const uint8_t *packet, uint16_t length, bool *others);
+/* Ask who has `address`; unicast to mac when it is known. */
+void arp_request(struct net_stack *stack, const struct neighbour *neighbour);
+void arp_announce(struct net_stack *stack, const struct local_address *own);
+void nd_input(struct net_stack *stack, const struct net_packet *packet, bool *others);
+void nd_solicit(struct net_stack *stack, const struct neighbour *neighbour);
+void nd_announce(struct net_stack *stack, const struct local_address *own);
+
+/* --- icmp.c --- */
+void icmp4_input(struct net_stack *stack, const struct net_packet *packet);
+void icmp6_input(struct net_stack *stack, const struct net_packet *packet);
+/* Port or protocol unreachable, rate limited. */
+void icmp_send_unreachable(struct net_stack *stack, const struct net_packet *packet, bool protocol);
+
+#endif

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Acknowledgements: what may be believed (RFC 9293, 3.10.7.4; RFC 5961, 5), the peer's window, SACK
+ * and D-SACK (RFC 2018, RFC 2883), release of what has arrived.
+ */
+#include "dataplane/tcp/internal.h"
+
+/* RFC 9293, 3.10.7.4: only a newer segment moves the window. @return true: it changed */
+static bool update_window(struct net_stack *stack, struct tcb *tcb,
+			  const struct tcp_segment *segment)
+{
+	uint32_t window = segment->window << tcb->send_scale;
+	bool opened = tcb->snd_wnd == 0 && window > 0;
+
+	if (!seq_lt(tcb->snd_wl1, segment->seq) &&
+	    !(tcb->snd_wl1 == segment->seq && seq_le(tcb->snd_wl2, segment->ack)))
+		return false;
+	tcb->snd_wl1 = segment->seq;
+	tcb->snd_wl2 = segment->ack;
+	if (window == tcb->snd_wnd)
+		return false;
+	tcb->snd_wnd = window;
+	if (window > tcb->max_wnd)
+		tcb->max_wnd = window;
+	if (opened && tcb->rtx_kind == TCB_TIMER_PERSIST) {
+		tcb->backoff = 0;
+		tcb->rtx_kind = TCB_TIMER_NONE;
+		tcb->rtx_us = 0;
+	}
+	return true;
+}
+
+/* RFC 2883, 4: the first block lies below the ACK, or inside the second. */
+static void find_dsack(const struct tcb *tcb, const struct tcp_segment *s, struct ack_news *news)
+{
+	uint32_t start = s->sack[0].start, end = s->sack[0].end;
+
+	if (!seq_lt(start, end) || seq_lt(tcb->snd_nxt, end))
+		return;
+	if (seq_le(end, s->ack) ||
+	    (s->sack_count > 1 && seq_le(s->sack[1].start, start) && seq_le(end, s->sack[1].end))) {
+		/* Too old to be about anything we know of (RFC 2883, 5). */
+		if (seq_lt(start, tcb->snd_una - tcb->max_wnd))
+			return;
+		news->dsack = true;
+		news->dsack_start = start;
+		news->dsack_end = end;
+	}
+}
+
+static bool covered(const struct tcp_segment *s, uint32_t start, uint32_t end)
+{
+	for (unsigned i = 0; i < s->sack_count; i++)
+		if (seq_le(s->sack[i].start, start) && seq_le(end, s->sack[i].end))
+			return true;
+	return false;
+}
+
+static void deliver(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *s,
+		    const struct tcp_record *r, struct ack_news *news)
+{
+	news->delivered += r->length;
+	if ((r->flags & RECORD_RETRANSMITTED) == 0) {
+		uint32_t rtt = now32(stack) - r->sent_us;
+
+		news->rtt_us = rtt != 0 ? rtt : 1; /* of the latest */
+	}
+	if ((tcb->flags & TCB_SACK) != 0)
+		rack_deliver(stack, tcb, r, s->ts_ecr,
+			     s->has_timestamp && (tcb->flags & TCB_TIMESTAMPS) != 0);
+}
+
+static void mark_sacked(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *s,
+			struct ack_news *news)
+{
+	struct tcp_segment usable = *s;
+	struct board_cursor cursor;
+
+	usable.sack_count = 0;
+	for (unsigned i = 0; i < s->sack_count; i++) {
+		uint32_t start = s->sack[i].start, end = s->sack[i].end;
+
+		if (!seq_lt(start, end) || !seq_lt(s->ack, end) || seq_lt(tcb->snd_nxt, end) ||
+		    seq_lt(start, tcb->snd_una))
+			continue;
+		usable.sack[usable.sack_count].start = start;
+		usable.sack[usable.sack_count++].end = end;
+	}
+	if (usable.sack_count == 0)
+		return;
+	for (struct tcp_record *r = board_first(stack->tcp, tcb, &cursor); r != NULL;
+	     r = board_next(stack->tcp, &cursor)) {
+		if ((r->flags & RECORD_SACKED) != 0 ||
+		    !covered(&usable, r->seq, r->seq + r->length))
+			continue;
+		if ((r->flags & RECORD_LOST) != 0) {
+			r->flags &= (uint8_t)~RECORD_LOST;
+			tcb->lost_bytes -= r->length;
+		}
+		r->flags |= RECORD_SACKED;
+		tcb->sacked_bytes += r->length;
+		news->sacked += r->length;
+		deliver(stack, tcb, s, r, news);
+	}
+}
+
+/* The first record, acknowledged wholly. */
+static void retire(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *s,
+		   struct tcp_record *r, struct ack_news *news)
+{
+	if ((r->flags & RECORD_SACKED) != 0) {
+		tcb->sacked_bytes -= r->length;
+	} else {
+		if ((r->flags & RECORD_LOST) != 0)
+			tcb->lost_bytes -= r->length;
+		/* RFC 4015, 3.2 (Eifel): the echo is older than the retransmission. */
+		if ((r->flags & RECORD_RETRANSMITTED) != 0 && s->has_timestamp &&
+		    (tcb->flags & TCB_TIMESTAMPS) != 0 && seq_lt(s->ts_ecr, r->ts_val))
+			news->spurious = true;
+		deliver(stack, tcb, s, r, news);
+	}
+	board_pop(stack->tcp, tcb);
+}
+
+static void acknowledge(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *s,
+			struct ack_news *news)
+{
+	struct board_cursor cursor;
+	struct tcp_record *r;
+
+	news->acked = s->ack - tcb->snd_una;
+	while ((r = board_first(stack->tcp, tcb, &cursor)) != NULL &&
+	       seq_le(r->seq + r->length, s->ack))
+		retire(stack, tcb, s, r, news);
+	if (r != NULL && seq_lt(r->seq, s->ack)) { /* a part of a segment */
+		uint32_t part = s->ack - r->seq;
+
+		if ((r->flags & RECORD_SACKED) != 0)
+			tcb->sacked_bytes -= part;
+		else
+			news->delivered += part;
+		if ((r->flags & RECORD_LOST) != 0)
+			tcb->lost_bytes -= part;
+		r->seq += part;
+		r->length = (uint16_t)(r->length - part);
+	}
+	tcb->snd_una = s->ack;
+	tcb->backoff = 0;
+	send_queue_release(stack->tcp, tcb);
+}
+
+/* Forward progress proves that the next hop works (RFC 4861, 7.3.1). */
+static void confirm_path(struct net_stack *stack, const struct tcb *tcb)
+{
+	const struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
+
+	if (cold->path_epoch == stack->path_epoch)
+		neighbour_confirm(&stack->neighbours.entries[cold->path_neighbour], stack->now_us);
+}
+
+static void take_rtt(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *s,
+		     const struct ack_news *news)
+{
+	if (news->rtt_us != 0) {
+		rtt_sample(tcb, news->rtt_us);
+	} else if (news->acked > 0 && s->has_timestamp && s->ts_ecr != 0 &&
+		   (tcb->flags & TCB_TIMESTAMPS) != 0) {
+		/* RFC 7323, 4.1: also of a segment that was sent more than once. */
+		uint32_t ms = now_ms(stack) + tcb->ts_offset - s->ts_ecr;
+
+		if (ms < 600000)
+			rtt_sample(tcb, ms * 1000);
+	}
+}
+
+/* After our FIN was acknowledged. @return false: the connection is gone */
+static bool fin_acknowledged(struct net_stack *stack, struct tcb *tcb)
+{
+	switch ((enum tcp_state)tcb->state) {
+	case TCPS_FIN_WAIT_1:
+		tcb_set_state(stack, tcb, TCPS_FIN_WAIT_2);
+		tcb->close_us = (now32(stack) + TCP_FIN_WAIT_2_US) | 1;
+		tcb_arm(stack, tcb);
+		return true;
+	case TCPS_CLOSING:
+		tcp_enter_time_wait(stack, tcb);
+		return false;
+	case TCPS_LAST_ACK:
+		tcb_finish(stack, tcb, TCP_CLOSED);
+		return false;
+	default:
+		return true;
+	}
+}
+
+bool tcp_ack_input(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *s)
+{
+	struct ack_news news = {0};
+	bool window_changed;
+
+	/* RFC 5961, 5.2: neither beyond what was sent nor older than a window. */
+	if (seq_lt(tcb->snd_nxt, s->ack) || seq_lt(s->ack, tcb->snd_una - tcb->max_wnd)) {
+		tcp_challenge(stack, tcb);
+		return false;
+	}
+	if (seq_lt(s->ack, tcb->snd_una))
+		return true; /* old: its data may be new */
+	window_changed = update_window(stack, tcb, s);
+	if (tcb->rtx_kind == TCB_TIMER_PERSIST || tcb->snd_nxt == tcb->snd_una)
+		tcb_cold(stack->tcp, tcb)->progress_us = now32(stack);
+	if ((tcb->flags & TCB_SACK) != 0 && s->sack_count > 0) {
+		find_dsack(tcb, s, &news);
+		mark_sacked(stack, tcb, s, &news);
+	}
+	/* RFC 5681, 2: in flight, no data, no SYN or FIN, same ACK, same window. */
+	news.dupack = s->ack == tcb->snd_una && tcb->snd_nxt != tcb->snd_una && s->length == 0 &&
+		      (s->flags & TCP_FIN) == 0 && !window_changed;
+	if (seq_lt(tcb->snd_una, s->ack)) {
+		acknowledge(stack, tcb, s, &news);
+		tcb_cold(stack->tcp, tcb)->progress_us = now32(stack);
+		confirm_path(stack, tcb);
+	}
+	if (news.dsack) {
+		stack->counters.tcp_dsack++;
+		rack_on_dsack(stack->tcp, tcb);
+	}
+	take_rtt(stack, tcb, s, &news);
+	probe_on_ack(stack, tcb, s, &news);
+	if (news.acked > 0 || news.sacked > 0 || news.dsack || news.dupack)
+		recovery_on_ack(stack, tcb, &news);
+	if ((tcb->flags & TCB_FIN_SENT) != 0 && tcb->snd_una == tcb->snd_nxt && news.acked > 0 &&
+	    !fin_acknowledged(stack, tcb))
+		return false;
+	if (tcb->lost_bytes > 0 || tcb->send_end != tcb->snd_nxt ||
+	    (tcb->flags & (TCB_WANT_SEND | TCB_FIN_QUEUED)) != 0)
+		tcb_schedule(stack, tcb);
+	return true;
+}

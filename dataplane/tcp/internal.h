@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What the files of dataplane/tcp offer one another. */
+#ifndef MILLRACE_DATAPLANE_TCP_INTERNAL_H
+#define MILLRACE_DATAPLANE_TCP_INTERNAL_H
+
+#include "dataplane/tcp/segment.h"
+#include "dataplane/tcp/tcb.h"
+
+#define TCP_MSS_DEFAULT_V4 536u /* RFC 9293, MUST-15 */
+#define TCP_MSS_DEFAULT_V6 1220u
+#define TCP_MSS_FLOOR \
+	216u /* no smaller segments, whatever a peer or a router says (CVE-2019-11479) */
+#define TCP_RECEIVE_WINDOW  65536u
+#define TCP_SEND_QUEUE_MAX  (256u * 1024u)
+#define TCP_OOO_CHUNKS	    32u	     /* a connection */
+#define TCP_RTO_INITIAL_US  1000000u /* RFC 6298, 2.1 */
+#define TCP_RTO_MIN_US	    200000u
+#define TCP_RTO_MAX_US	    60000000u
+#define TCP_DELACK_US	    40000u
+#define TCP_PROBE_MIN_US    10000u
+#define TCP_PROBE_DELACK_US 200000u	/* RFC 8985, 7.2: WCDelAckT */
+#define TCP_USER_TIMEOUT_US 300000000u	/* 5 minutes */
+#define TCP_TIMEOUT_MAX_US  1800000000u /* times are compared in 32 bits of microseconds */
+#define TCP_SYN_RETRIES	    5u
+#define TCP_FIN_WAIT_2_US   60000000u
+#define TCP_TIME_WAIT_MS    60000u
+#define TCP_DUPACKS	    3u
+#define TCP_PAWS_IDLE_MS    (24u * 24 * 3600 * 1000) /* RFC 7323, 5.5 */
+#define TCP_CHALLENGE_MS    100u /* in the long run, an ACK that a stranger can provoke */
+#define TCP_CHALLENGE_BURST 10u
+
+/* --- connection.c --- */
+/* A new TCB in state CLOSED, in the table. @return NULL when there is none left */
+struct tcb *tcb_create(struct net_stack *stack, const struct ip_address *local, uint16_t local_port,
+		       const struct ip_address *remote, uint16_t remote_port);
+/* The end: out of the table, on_closed when the application knows it, freed. */
+void tcb_finish(struct net_stack *stack, struct tcb *tcb, enum tcp_close_reason reason);
+tcp_handle tcb_handle(const struct tcp_layer *layer, const struct tcb *tcb);
+/* @return NULL when the handle is stale */
+struct tcb *tcb_of(const struct net_stack *stack, tcp_handle handle);
+/* True when the TCB is still the connection that had this handle: to be asked after each callback.
+ */
+bool tcb_alive(const struct tcp_layer *layer, const struct tcb *tcb, tcp_handle handle);
+/* Put on the output list. */
+void tcb_schedule(struct net_stack *stack, struct tcb *tcb);
+/* Make the wheel fire at the earliest deadline or before. */
+void tcb_arm(struct net_stack *stack, struct tcb *tcb);
+void tcb_set_state(struct net_stack *stack, struct tcb *tcb, enum tcp_state state);
+/* Bytes of the receive window that may be offered now. */
+uint32_t tcb_receive_room(const struct tcp_layer *layer, const struct tcb *tcb);
+
+/* --- initial.c: numbers that must not be guessed --- */
+uint32_t tcp_initial_sequence(struct net_stack *stack, const struct tcb *tcb);
+uint32_t tcp_timestamp_offset(const struct tcp_layer *layer, const struct tcb *tcb);
+/* @return a local port of this worker that is free towards remote, 0: none */
+uint16_t tcp_choose_port(struct net_stack *stack, const struct ip_address *local,
+			 const struct ip_address *remote, uint16_t remote_port);
+
+/* --- handshake.c --- */
+struct tcp_listener *tcp_find_listener(struct tcp_layer *layer, const struct ip_address *address,
+				       uint16_t port);
+void tcp_listen_input(struct net_stack *stack, const struct net_packet *packet,
+		      const struct tcp_segment *segment, const struct tcp_listener *listener);
+void tcp_syn_sent_input(struct net_stack *stack, struct tcb *tcb, struct tcp_segment *segment);
+/* SYN-RECEIVED and an acceptable ACK. @return false: the connection is gone */
+bool tcp_establish(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *segment);
+/* Segment size from the peer's announcement and the path's MTU. */
+void tcp_set_mss(struct net_stack *stack, struct tcb *tcb, uint16_t mtu);
+/* The MSS that we announce. */
+uint16_t tcp_own_mss(const struct net_stack *stack, const struct tcb *tcb);
+
+/* --- input.c --- */
+/* Both FINs are done with: keep the TCB while there is unread data, else leave a record behind and
+ * finish. */
+void tcp_enter_time_wait(struct net_stack *stack, struct tcb *tcb);
+/* An ACK that a stranger may have provoked: limited per connection (RFC 5961, 7). */
+void tcp_challenge(struct net_stack *stack, struct tcb *tcb);
+
+/* --- ack.c --- */
+/* @return false: the segment is to be dropped, or the connection is gone */
+bool tcp_ack_input(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *segment);
+
+/* --- receive.c --- */
+/* Data and FIN of a segment whose acknowledgement is done. */
+void tcp_data_input(struct net_stack *stack, struct tcb *tcb, struct tcp_segment *segment);
+/* Offer the queue again. @return false: the connection is gone */
+bool tcp_offer(struct net_stack *stack, struct tcb *tcb);
+/* on_end when it is due. @return false: the connection is gone */
+bool tcp_tell_end(struct net_stack *stack, struct tcb *tcb);
+void tcp_receive_free(struct net_stack *stack, struct tcb *tcb);
+/* SACK blocks to send, the latest first. @return their number */
+unsigned tcp_sack_blocks(const struct tcp_layer *layer, const struct tcb *tcb, uint32_t blocks[][2],
+			 unsigned max);
+
+/* --- sendqueue.c --- */
+int send_queue_append(struct tcp_layer *layer, struct tcb *tcb, const uint8_t *data, size_t size);
+/* Release what lies before snd_una. */
+void send_queue_release(struct tcp_layer *layer, struct tcb *tcb);
+/* Copy [seq, seq + size) and add it to a checksum. @return the sum */
+uint64_t send_queue_copy(const struct tcb *tcb, uint32_t seq, uint8_t *to, uint32_t size,
+			 uint64_t sum);
+void send_queue_free(struct tcp_layer *layer, struct tcb *tcb);
+
+/* --- scoreboard.c --- */
+struct board_cursor {
+	struct board_block *block;
+	unsigned at;
+};
+int board_pool_init(struct board_pool *pool, uint32_t blocks);
+void board_pool_free(struct board_pool *pool);
+bool board_has_room(const struct tcp_layer *layer, const struct tcb *tcb);
+/* There is room. */
+struct tcp_record *board_append(struct tcp_layer *layer, struct tcb *tcb);
+/* Remove the first record. */
+void board_pop(struct tcp_layer *layer, struct tcb *tcb);
+void board_clear(struct tcp_layer *layer, struct tcb *tcb);
+/* @return the first record, NULL: none */
+struct tcp_record *board_first(const struct tcp_layer *layer, const struct tcb *tcb,
+			       struct board_cursor *cursor);
+struct tcp_record *board_next(const struct tcp_layer *layer, struct board_cursor *cursor);
+struct tcp_record *board_last(const struct tcp_layer *layer, const struct tcb *tcb);
+void board_mark_lost(struct tcb *tcb, struct tcp_record *record);
+
+/* --- recovery.c (RFC 8985, 9937, 6298) --- */
+/* What one ACK told. */
+struct ack_news {
+	uint32_t acked;	    /* bytes by which snd_una moved */
+	uint32_t delivered; /* bytes newly acknowledged or SACKed */
+	uint32_t sacked;    /* of these, SACKed */
+	uint32_t rtt_us;    /* of a segment sent once; 0: no sample */
+	bool dsack;
+	bool dupack;   /* RFC 5681, 2 */
+	bool spurious; /* the original of a retransmitted segment arrived (RFC 4015) */
+	uint32_t dsack_start;
+	uint32_t dsack_end;
+};
+/* A record was delivered: the RACK state follows (6.2, steps 1 to 3). */
+void rack_deliver(struct net_stack *stack, struct tcb *tcb, const struct tcp_record *record,
+		  uint32_t ts_ecr, bool has_ecr);
+void rack_on_dsack(const struct tcp_layer *layer, struct tcb *tcb);
+/* Mark what is lost by now (6.2, step 5). @return when the next segment will be, us from now; 0:
+ * none */
+uint32_t rack_detect(struct net_stack *stack, struct tcb *tcb);
+/* After ACK processing: loss detection, recovery and the congestion window. */
+void recovery_on_ack(struct net_stack *stack, struct tcb *tcb, const struct ack_news *news);
+void recovery_on_timeout(struct net_stack *stack, struct tcb *tcb);
+/* Bytes were (re)transmitted. */
+void recovery_on_send(struct net_stack *stack, struct tcb *tcb, uint32_t size);
+/* The tail loss probe's answer (7.4.2). */
+void probe_on_ack(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *segment,
+		  const struct ack_news *news);
+
+/* --- rtt.c --- */
+void rtt_sample(struct tcb *tcb, uint32_t rtt_us);
+/* With back-off. */
+uint32_t rtt_timeout_us(const struct tcb *tcb);
+
+/* --- timers.c --- */
+/* Set the retransmission deadline anew: RTO, probe, persist or none, as the state asks. */
+void tcp_set_retransmission(struct net_stack *stack, struct tcb *tcb);
+void tcp_timer(void *stack, uint32_t index);
+
+/* --- output.c --- */
+/* The way to the peer. @return as net_path_find */
+int tcp_path(struct net_stack *stack, struct tcb *tcb, struct net_path *path);
+/*
+ * Build and send one segment.
+ * @param length of data, from the send queue at seq
+ * @return false: no frame
+ */
+bool tcp_emit(struct net_stack *stack, struct tcb *tcb, const struct net_path *path, uint32_t seq,
+	      uint32_t length, uint8_t flags);
+/* An empty segment with ACK at once. */
+void tcp_emit_ack(struct net_stack *stack, struct tcb *tcb, uint32_t seq, uint8_t flags);
+/* RST for a segment that belongs to nothing (RFC 9293, 3.10.7.1), rate limited. */
+void tcp_reply_reset(struct net_stack *stack, const struct net_packet *packet,
+		     const struct tcp_segment *segment);
+/* A bare ACK on behalf of no TCB (TIME-WAIT). */
+void tcp_reply_ack(struct net_stack *stack, const struct net_packet *packet,
+		   const struct tcp_segment *segment, uint32_t seq, uint32_t ack, bool timestamp,
+		   uint32_t ts_val, uint32_t ts_ecr);
+
+/* --- transmit.c --- */
+/* Retransmit the first record now, whatever the window says (timeout). */
+void tcp_retransmit_first(struct net_stack *stack, struct tcb *tcb);
+/* Send a tail loss probe. @return false: nothing could be sent */
+bool tcp_send_probe(struct net_stack *stack, struct tcb *tcb);
+
+/* --- time_wait.c --- */
+int time_wait_init(struct time_wait_table *table, uint32_t records);
+void time_wait_free(struct time_wait_table *table);
+void time_wait_add(struct net_stack *stack, const struct tcb *tcb);
+bool time_wait_has(const struct tcp_layer *layer, uint64_t hash);
+/* A segment whose tuple may be in TIME-WAIT. @return true: it was, and it is dealt with */
+bool time_wait_input(struct net_stack *stack, const struct net_packet *packet,
+		     const struct tcp_segment *segment, uint64_t hash);
+unsigned time_wait_expire(struct net_stack *stack, unsigned budget);
+uint64_t time_wait_next(const struct net_stack *stack);
+
+/* --- congestion.c --- */
+struct tcp_congestion {
+	const char *name;
+	void (*init)(struct tcb *tcb);
+	/* @return the new ssthresh, after a loss or a timeout */
+	uint32_t (*reduce)(struct tcb *tcb, uint32_t now_us);
+	/* Grow in congestion avoidance. */
+	void (*avoid)(struct tcb *tcb, uint32_t acked, uint32_t now_us);
+	/* The application paused, or the window was restored: time does not count. */
+	void (*restart)(struct tcb *tcb);
+};
+void congestion_init(struct tcb *tcb);
+uint32_t congestion_initial_window(const struct tcb *tcb);
+uint32_t congestion_reduce(struct tcb *tcb, uint32_t now_us);
+void congestion_on_ack(struct tcb *tcb, uint32_t acked, uint32_t now_us);
+void congestion_restart(struct tcb *tcb);
+
+/* --- icmp.c --- */
+void tcp_shrink_mss(struct net_stack *stack, struct tcb *tcb, uint16_t mtu);
+
+#endif

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Loss: detection by time (RACK-TLP, RFC 8985) or, without SACK, by duplicate ACKs (RFC 6582);
+ * recovery at the rate of delivery (PRR, RFC 9937); timeouts (RFC 5681, 3.1); and taking back what
+ * was not due (RFC 4015, D-SACK).
+ */
+#include "dataplane/tcp/internal.h"
+
+#define REO_MULT_MAX 16u
+#define REO_PERSIST  16u /* recoveries (RFC 8985, 6.2 step 4) */
+
+static bool sent_after(uint32_t time_a, uint32_t end_a, uint32_t time_b, uint32_t end_b)
+{
+	return seq_lt(time_b, time_a) || (time_a == time_b && seq_lt(end_b, end_a));
+}
+
+void rack_deliver(struct net_stack *stack, struct tcb *tcb, const struct tcp_record *r,
+		  uint32_t ts_ecr, bool has_ecr)
+{
+	uint32_t end = r->seq + r->length;
+	uint32_t rtt = now32(stack) - r->sent_us;
+
+	if (rtt == 0)
+		rtt = 1;
+	if ((r->flags & RECORD_RETRANSMITTED) != 0) {
+		/* Step 2: is it the original that was acknowledged? */
+		if (has_ecr && seq_lt(ts_ecr, r->ts_val))
+			return;
+		if (rtt < tcb->min_rtt_us)
+			return;
+	} else if (tcb->rack_rtt_us != 0 && seq_lt(end, tcb->rack_fack)) {
+		tcb->flags |= TCB_REORDERING; /* step 3 */
+	}
+	if (tcb->rack_rtt_us == 0 || seq_lt(tcb->rack_fack, end))
+		tcb->rack_fack = end;
+	if (tcb->rack_rtt_us == 0 ||
+	    sent_after(r->sent_us, end, tcb->rack_sent_us, tcb->rack_end)) {
+		tcb->rack_sent_us = r->sent_us;
+		tcb->rack_end = end;
+	}
+	tcb->rack_rtt_us = rtt;
+}
+
+void rack_on_dsack(const struct tcp_layer *layer, struct tcb *tcb)
+{
+	struct tcb_cold *cold = tcb_cold(layer, tcb);
+
+	/* Step 4: once a round trip. */
+	if (seq_lt(tcb->snd_una, cold->reo_round))
+		return;
+	cold->reo_round = tcb->snd_nxt;
+	cold->reo_persist = REO_PERSIST;
+	if (tcb->reo_mult < REO_MULT_MAX)
+		tcb->reo_mult++;
+}
+
+static uint32_t reordering_window(const struct tcb *tcb)
+{
+	uint32_t window;
+
+	if ((tcb->flags & TCB_REORDERING) == 0 && ((tcb->flags & (TCB_RECOVERY | TCB_LOSS)) != 0 ||
+						   tcb->sacked_bytes >= TCP_DUPACKS * tcb->mss))
+		return 0;
+	window = tcb->min_rtt_us / 4 * tcb->reo_mult;
+	return window < tcb->srtt_us ? window : tcb->srtt_us;
+}
+
+uint32_t rack_detect(struct net_stack *stack, struct tcb *tcb)
+{
+	uint32_t window = reordering_window(tcb);
+	struct board_cursor cursor;
+	uint32_t wait = 0;
+
+	if (tcb->rack_rtt_us == 0 ||
+	    (tcb->sacked_bytes == 0 && (tcb->flags & (TCB_RECOVERY | TCB_LOSS)) == 0))
+		return 0;
+	for (struct tcp_record *r = board_first(stack->tcp, tcb, &cursor); r != NULL;
+	     r = board_next(stack->tcp, &cursor)) {
+		int32_t left;
+
+		if ((r->flags & (RECORD_SACKED | RECORD_LOST)) != 0 ||
+		    !sent_after(tcb->rack_sent_us, tcb->rack_end, r->sent_us, r->seq + r->length))
+			continue;
+		left = (int32_t)(r->sent_us + tcb->rack_rtt_us + window - now32(stack));
+		if (left <= 0)
+			board_mark_lost(tcb, r);
+		else if ((uint32_t)left > wait)
+			wait = (uint32_t)left;
+	}
+	return wait;
+}
+
+/* Without SACK: three duplicates, then one hole for each partial ACK (RFC 6582, 3.2). */
+static void reno_detect(struct net_stack *stack, struct tcb *tcb, const struct ack_news *news)
+{
+	struct board_cursor cursor;
+	struct tcp_record *first = board_first(stack->tcp, tcb, &cursor);
+	bool partial;
+
+	if (first == NULL || (tcb->flags & TCB_LOSS) != 0)
+		return;
+	if (news->acked > 0)
+		tcb->dupacks = 0;
+	else if (news->dupack && tcb->dupacks < UINT8_MAX)
+		tcb->dupacks++;
+	partial = (tcb->flags & TCB_RECOVERY) != 0 && news->acked > 0;
+	if (partial || ((tcb->flags & TCB_RECOVERY) == 0 && tcb->dupacks >= TCP_DUPACKS))
+		board_mark_lost(tcb, first);
+}
+
+static void remember(struct net_stack *stack, struct tcb *tcb)
+{
+	struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
+
+	cold->prior_cwnd = tcb->cwnd;
+	cold->prior_ssthresh = tcb->ssthresh;
+	cold->undo_pending = 0;
+}
+
+static void enter_recovery(struct net_stack *stack, struct tcb *tcb)
+{
+	struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
+
+	stack->counters.tcp_fast_recovery++;
+	remember(stack, tcb);
+	tcb->flags |= TCB_RECOVERY;
+	tcb->flags &= ~(uint32_t)TCB_PROBE_OUT;
+	tcb->recover = tcb->snd_nxt;
+	tcb->ssthresh = congestion_reduce(tcb, now32(stack));
+	cold->prr_delivered = 0;
+	cold->prr_out = 0;
+	cold->recover_fs = tcb->snd_nxt - tcb->snd_una;
+	if (cold->reo_persist > 0 && --cold->reo_persist == 0)
+		tcb->reo_mult = 1;
+}
+
+static void leave_recovery(struct net_stack *stack, struct tcb *tcb)
+{
+	if ((tcb->flags & TCB_RECOVERY) != 0 && tcb->cwnd > tcb->ssthresh)
+		tcb->cwnd = tcb->ssthresh;
+	tcb->flags &= ~(uint32_t)(TCB_RECOVERY | TCB_LOSS);
+	tcb->dupacks = 0;
+}
+
+/* The loss was none: as if nothing had happened (RFC 4015, 3.2). */
+static void undo(struct net_stack *stack, struct tcb *tcb)
+{
+	struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
+	struct board_cursor cursor;
+
+	if (cold->prior_cwnd == 0)
+		return;
+	for (struct tcp_record *r = board_first(stack->tcp, tcb, &cursor); r != NULL;
+	     r = board_next(stack->tcp, &cursor)) {
+		if ((r->flags & RECORD_LOST) == 0)
+			continue;
+		r->flags &= (uint8_t)~RECORD_LOST;
+		tcb->lost_bytes -= r->length;
+	}
+	if (tcb->cwnd < cold->prior_cwnd)
+		tcb->cwnd = cold->prior_cwnd;
+	tcb->ssthresh = cold->prior_ssthresh;
+	cold->prior_cwnd = 0;
+	tcb->flags &= ~(uint32_t)(TCB_RECOVERY | TCB_LOSS);
+	congestion_restart(tcb);
+}
+
+/* RFC 9937, 6.2: send in proportion to what was delivered, and reach ssthresh at the end. */
+static void prr_update(struct net_stack *stack, struct tcb *tcb, const struct ack_news *news)
+{
+	struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
+	uint32_t pipe = tcb_pipe(tcb);
+	uint32_t delivered = news->delivered;
+	uint32_t send;
+
+	if (news->dupack && (tcb->flags & TCB_SACK) == 0)
+		delivered += tcb->mss;
+	cold->prr_delivered += delivered;
+	if (pipe > tcb->ssthresh) {
+		uint64_t share =
+			((uint64_t)cold->prr_delivered * tcb->ssthresh + cold->recover_fs - 1) /
+			cold->recover_fs;
+
+		send = share > cold->prr_out ? (uint32_t)share - cold->prr_out : 0;
+	} else {
+		uint32_t owed = cold->prr_delivered > cold->prr_out
+					? cold->prr_delivered - cold->prr_out
+					: 0;
+
+		send = owed > delivered ? owed : delivered;
+		if (news->acked > 0) /* SafeACK: progress, and no further loss */
+			send += tcb->mss;
+		if (send > tcb->ssthresh - pipe)
+			send = tcb->ssthresh - pipe;
+	}
+	if (cold->prr_out == 0 && send < tcb->mss)
+		send = tcb->mss; /* the fast retransmission itself */
+	tcb->cwnd = pipe + send;
+}
+
+static void set_timer(struct net_stack *stack, struct tcb *tcb, const struct ack_news *news,
+		      uint32_t wait_us)
+{
+	if (wait_us != 0) {
+		uint32_t rto = rtt_timeout_us(tcb);
+
+		tcb->rtx_kind = TCB_TIMER_REORDERING;
+		tcb->rtx_us = (now32(stack) + (wait_us < rto ? wait_us : rto)) | 1;
+		tcb_arm(stack, tcb);
+	} else if (news->acked > 0 || tcb->rtx_kind != TCB_TIMER_RTO) {
+		tcp_set_retransmission(stack, tcb);
+	}
+}
+
+void recovery_on_ack(struct net_stack *stack, struct tcb *tcb, const struct ack_news *news)
+{
+	struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
+	uint32_t wait = 0;
+
+	if (news->dsack && cold->undo_pending > 0 && --cold->undo_pending == 0)
+		undo(stack, tcb);
+	else if (news->spurious && (tcb->flags & (TCB_RECOVERY | TCB_LOSS)) != 0)
+		undo(stack, tcb);
+	if ((tcb->flags & (TCB_RECOVERY | TCB_LOSS)) != 0 && seq_le(tcb->recover, tcb->snd_una))
+		leave_recovery(stack, tcb);
+	if ((tcb->flags & TCB_SACK) != 0)
+		wait = rack_detect(stack, tcb);
+	else
+		reno_detect(stack, tcb, news);
+	if (tcb->lost_bytes > 0 && (tcb->flags & (TCB_RECOVERY | TCB_LOSS)) == 0)
+		enter_recovery(stack, tcb);
+	if ((tcb->flags & TCB_RECOVERY) != 0)
+		prr_update(stack, tcb, news);
+	else
+		congestion_on_ack(tcb, news->acked, now32(stack));
+	set_timer(stack, tcb, news, wait);
+}
+
+void recovery_on_timeout(struct net_stack *stack, struct tcb *tcb)
+{
+	struct board_cursor cursor;
+	struct tcp_record *r = board_first(stack->tcp, tcb, &cursor);
+	bool renege = r != NULL && (r->flags & RECORD_SACKED) != 0;
+
+	if ((tcb->flags & TCB_LOSS) == 0) { /* RFC 5681, 3.1: not again for the same loss */
+		if ((tcb->flags & TCB_RECOVERY) == 0)
+			remember(stack, tcb);
+		tcb->ssthresh = congestion_reduce(tcb, now32(stack));
+	}
+	tcb->cwnd = tcb->mss;
+	tcb->recover = tcb->snd_nxt;
+	tcb->flags &= ~(uint32_t)(TCB_RECOVERY | TCB_PROBE_OUT);
+	tcb->flags |= TCB_LOSS;
+	tcb->dupacks = 0;
+	for (; r != NULL; r = board_next(stack->tcp, &cursor)) {
+		if (renege && (r->flags & RECORD_SACKED) != 0) { /* RFC 2018, 8 */
+			r->flags &= (uint8_t)~RECORD_SACKED;
+			tcb->sacked_bytes -= r->length;
+		}
+		board_mark_lost(tcb, r);
+	}
+}
+
+void recovery_on_send(struct net_stack *stack, struct tcb *tcb, uint32_t size)
+{
+	if ((tcb->flags & TCB_RECOVERY) != 0)
+		tcb_cold(stack->tcp, tcb)->prr_out += size;
+}
+
+void probe_on_ack(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *segment,
+		  const struct ack_news *news)
+{
+	uint32_t end = tcb_cold(stack->tcp, tcb)->probe_end;
+
+	if ((tcb->flags & TCB_PROBE_OUT) == 0 || seq_lt(segment->ack, end))
+		return;
+	if ((tcb->flags & TCB_PROBE_RESENT) == 0 || news->dsack) {
+		tcb->flags &= ~(uint32_t)TCB_PROBE_OUT;
+	} else if (seq_lt(end, segment->ack)) {
+		/* The probe repaired a loss that nothing else would show: answer it as one. */
+		tcb->flags &= ~(uint32_t)TCB_PROBE_OUT;
+		if ((tcb->flags & (TCB_RECOVERY | TCB_LOSS)) == 0) {
+			tcb->ssthresh = congestion_reduce(tcb, now32(stack));
+			if (tcb->cwnd > tcb->ssthresh)
+				tcb->cwnd = tcb->ssthresh;
+		}
+	} else if (news->acked == 0 && segment->length == 0 && segment->sack_count == 0) {
+		tcb->flags &= ~(uint32_t)TCB_PROBE_OUT;
+	}
+}

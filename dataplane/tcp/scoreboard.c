@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The scoreboard: a record for each segment in flight, oldest first, in a list of 256-byte blocks
+ * that exist only while something is unacknowledged. At most BOARD_MAX records a connection, so
+ * that the work of an ACK is bounded (CVE-2019-11477, CVE-2019-11478).
+ */
+#include "dataplane/tcp/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+int board_pool_init(struct board_pool *pool, uint32_t blocks)
+{
+	*pool = (struct board_pool){.capacity = blocks};
+	pool->blocks = aligned_alloc(64, (size_t)blocks * sizeof(*pool->blocks));
+	return pool->blocks != NULL ? 0 : -ENOMEM;
+}
+
+void board_pool_free(struct board_pool *pool)
+{
+	free(pool->blocks);
+	pool->blocks = NULL;
+}
+
+static bool tail_full(const struct tcp_layer *layer, const struct tcb *tcb)
+{
+	return tcb->board_tail == 0 ||
+	       layer->board.blocks[tcb->board_tail - 1].end == BOARD_RECORDS;
+}
+
+bool board_has_room(const struct tcp_layer *layer, const struct tcb *tcb)
+{
+	if (tcb->board_count >= BOARD_MAX)
+		return false;
+	return !tail_full(layer, tcb) || layer->board.used < layer->board.capacity;
+}
+
+static uint32_t block_alloc(struct board_pool *pool)
+{
+	uint32_t link;
+
+	if (pool->free != 0) {
+		link = pool->free;
+		pool->free = pool->blocks[link - 1].next;
+	} else {
+		assert(pool->fresh < pool->capacity);
+		link = ++pool->fresh;
+	}
+	pool->used++;
+	pool->blocks[link - 1].next = 0;
+	pool->blocks[link - 1].first = 0;
+	pool->blocks[link - 1].end = 0;
+	return link;
+}
+
+static void block_free(struct board_pool *pool, uint32_t link)
+{
+	pool->blocks[link - 1].next = pool->free;
+	pool->free = link;
+	pool->used--;
+}
+
+struct tcp_record *board_append(struct tcp_layer *layer, struct tcb *tcb)
+{
+	struct board_block *block;
+
+	if (tail_full(layer, tcb)) {
+		uint32_t link = block_alloc(&layer->board);
+
+		if (tcb->board_tail != 0)
+			layer->board.blocks[tcb->board_tail - 1].next = link;
+		else
+			tcb->board_head = link;
+		tcb->board_tail = link;
+	}
+	block = &layer->board.blocks[tcb->board_tail - 1];
+	tcb->board_count++;
+	return &block->records[block->end++];
+}
+
+void board_pop(struct tcp_layer *layer, struct tcb *tcb)
+{
+	struct board_block *block = &layer->board.blocks[tcb->board_head - 1];
+	uint32_t link = tcb->board_head;
+
+	tcb->board_count--;
+	if (++block->first < block->end)
+		return;
+	tcb->board_head = block->next;
+	if (block->next == 0)
+		tcb->board_tail = 0;
+	block_free(&layer->board, link);
+}
+
+void board_clear(struct tcp_layer *layer, struct tcb *tcb)
+{
+	while (tcb->board_head != 0) {
+		uint32_t link = tcb->board_head;
+
+		tcb->board_head = layer->board.blocks[link - 1].next;
+		block_free(&layer->board, link);
+	}
+	tcb->board_tail = 0;
+	tcb->board_count = 0;
+	tcb->sacked_bytes = 0;
+	tcb->lost_bytes = 0;
+}
+
+struct tcp_record *board_first(const struct tcp_layer *layer, const struct tcb *tcb,
+			       struct board_cursor *cursor)
+{
+	if (tcb->board_head == 0)
+		return NULL;
+	cursor->block = &layer->board.blocks[tcb->board_head - 1];
+	cursor->at = cursor->block->first;
+	return &cursor->block->records[cursor->at];
+}
+
+struct tcp_record *board_next(const struct tcp_layer *layer, struct board_cursor *cursor)
+{
+	if (++cursor->at == cursor->block->end) {
+		if (cursor->block->next == 0)
+			return NULL;
+		cursor->block = &layer->board.blocks[cursor->block->next - 1];
+		cursor->at = cursor->block->first;
+	}
+	return &cursor->block->records[cursor->at];
+}
+
+struct tcp_record *board_last(const struct tcp_layer *layer, const struct tcb *tcb)
+{
+	struct board_block *block;
+
+	if (tcb->board_tail == 0)
+		return NULL;
+	block = &layer->board.blocks[tcb->board_tail - 1];
+	return &block->records[block->end - 1];
+}
+
+void board_mark_lost(struct tcb *tcb, struct tcp_record *record)
+{
+	if ((record->flags & (RECORD_SACKED | RECORD_LOST)) != 0)
+		return;
+	record->flags |= RECORD_LOST;
+	tcb->lost_bytes += record->length;
+}

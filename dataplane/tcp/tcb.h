@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The transmission control block and the layer that holds them all; private to dataplane/tcp.
+ *
+ * Owner: one worker. Memory: slabs made with the layer; a connection that idles costs its two parts
+ * and its table entry, and holds neither a frame nor a chunk nor a scoreboard block. Times inside
+ * are the low 32 bits of monotonic microseconds and are compared by difference; a deadline of 0 is
+ * not set.
+ *
+ * Always true of a connection past the handshake: snd_una <= snd_nxt <= send_end (+1 with FIN); the
+ * scoreboard covers exactly [snd_una, snd_nxt); sacked_bytes and lost_bytes are the sums over its
+ * records, and no record is both; the send queue covers exactly [snd_una, send_end) but for its
+ * FIN; the retransmission timer runs when data is in flight.
+ */
+#ifndef MILLRACE_DATAPLANE_TCP_TCB_H
+#define MILLRACE_DATAPLANE_TCP_TCB_H
+
+#include "dataplane/buf/chunk.h"
+#include "dataplane/buf/wheel.h"
+#include "dataplane/net/hash.h"
+#include "dataplane/net/limit.h"
+#include "dataplane/net/stack.h"
+#include "dataplane/tcp/tcp.h"
+
+#include <assert.h>
+
+/* RFC 9293, 3.3.2. TIME_WAIT connections live in a table of their own, save while the application
+ * has unread data. */
+#define TCP_STATES(X)                 \
+	X(CLOSED, "CLOSED")           \
+	X(SYN_SENT, "SYN-SENT")       \
+	X(SYN_RCVD, "SYN-RECEIVED")   \
+	X(ESTABLISHED, "ESTABLISHED") \
+	X(FIN_WAIT_1, "FIN-WAIT-1")   \
+	X(FIN_WAIT_2, "FIN-WAIT-2")   \
+	X(CLOSE_WAIT, "CLOSE-WAIT")   \
+	X(CLOSING, "CLOSING")         \
+	X(LAST_ACK, "LAST-ACK")       \
+	X(TIME_WAIT, "TIME-WAIT")
+
+enum tcp_state {
+#define X(name, text) TCPS_##name,
+	TCP_STATES(X)
+#undef X
+};
+
+enum tcb_flag {
+	TCB_LISTED = 1 << 0,	   /* on the output list */
+	TCB_ACK_NOW = 1 << 1,	   /* an ACK goes out with the next output */
+	TCB_ACK_DELAYED = 1 << 2,  /* one segment waits for its ACK */
+	TCB_SYN_DUE = 1 << 3,	   /* send SYN or SYN-ACK */
+	TCB_FIN_QUEUED = 1 << 4,   /* the application closed */
+	TCB_FIN_SENT = 1 << 5,	   /* snd_nxt is beyond our FIN */
+	TCB_FIN_RECEIVED = 1 << 6, /* rcv_nxt is beyond the peer's FIN */
+	TCB_END_TOLD = 1 << 7,	   /* on_end was called */
+	TCB_WANT_SEND = 1 << 8,
+	TCB_SACK = 1 << 9, /* both sides permit it */
+	TCB_TIMESTAMPS = 1 << 10,
+	TCB_ACTIVE = 1 << 11,	       /* we opened it */
+	TCB_PROBE_OUT = 1 << 12,       /* a tail loss probe is not yet answered */
+	TCB_PROBE_RESENT = 1 << 13,    /* and it was a retransmission */
+	TCB_REORDERING = 1 << 14,      /* the path was seen to reorder */
+	TCB_CWND_LIMITED = 1 << 15,    /* the last output was stopped by cwnd */
+	TCB_CLOSE_DUE = 1 << 16,       /* on_closed(close_reason) with the next output */
+	TCB_DSACK_DUE = 1 << 17,       /* report the duplicate in dsack_start..dsack_end */
+	TCB_RECOVERY = 1 << 18,	       /* in fast recovery, until snd_una passes `recover` */
+	TCB_LOSS = 1 << 19,	       /* after a timeout, likewise */
+	TCB_DELIVERING = 1 << 20,      /* inside on_receive */
+	TCB_ACCEPTED = 1 << 21,	       /* the application knows it */
+	TCB_LIMITED_WINDOW = 1 << 22,  /* the peer offers no window scale (RFC 7323, 2.2) */
+	TCB_PROBE_SENT_ONCE = 1 << 23, /* zero-window probing is under way */
+	TCB_BUSY = 1 << 24,	       /* output is running: it must not be entered again */
+};
+
+/* What the retransmission deadline is for; they exclude each other. */
+enum tcb_timer {
+	TCB_TIMER_NONE,
+	TCB_TIMER_RTO,
+	TCB_TIMER_PROBE,      /* tail loss probe (RFC 8985, 7) */
+	TCB_TIMER_REORDERING, /* RFC 8985, 6.2 step 5 */
+	TCB_TIMER_PERSIST,
+};
+
+#define TCB_CONGESTION_STATE 20u
+
+struct tcb {
+	/* What every segment touches. */
+	struct ip_address remote;
+	struct ip_address local;
+	uint16_t remote_port;
+	uint16_t local_port;
+	uint32_t rcv_nxt;
+	uint32_t rcv_adv; /* right edge of the window that the peer was shown; never moves back */
+	uint32_t snd_una;
+	uint32_t snd_nxt;
+	uint32_t snd_wnd; /* bytes, scaled */
+	uint32_t flags;	  /* enum tcb_flag */
+	uint8_t state;	  /* enum tcp_state */
+	uint8_t send_scale : 4;
+	uint8_t receive_scale : 4;
+	uint8_t backoff;    /* doublings of the RTO, or of the persist interval */
+	uint8_t congestion; /* index of the algorithm */
+
+	/* Round trip, timestamps, window and loss bookkeeping. */
+	uint32_t cwnd; /* bytes */
+	uint32_t ssthresh;
+	uint32_t srtt_us; /* 0: no sample yet */
+	uint32_t rttvar_us;
+	uint32_t min_rtt_us;
+	uint32_t ts_recent;	/* RFC 7323, 4.3 */
+	uint32_t ts_recent_ms;	/* when it was taken */
+	uint32_t ts_offset;	/* added to our clock, per connection */
+	uint32_t last_ack_sent; /* RFC 7323: Last.ACK.sent */
+	uint32_t snd_wl1;
+	uint32_t snd_wl2;
+	uint32_t sacked_bytes;
+	uint32_t lost_bytes; /* marked lost and not sent again since */
+	uint32_t recover;    /* snd_nxt when recovery began */
+	uint16_t mss;	     /* payload of a full segment: options already taken off */
+	uint8_t dupacks;     /* without SACK only */
+	uint8_t reo_mult;    /* RACK.reo_wnd_mult */
+	uint32_t max_wnd;    /* largest window the peer offered (RFC 5961, 5.2) */
+
+	/* Queues. A chunk's mark is the sequence number of its first byte. */
+	struct chunk *send_head;
+	struct chunk *send_tail;
+	struct chunk *recv_head; /* in order, not yet taken; ends at rcv_nxt */
+	struct chunk *recv_tail;
+	struct chunk *ooo_head; /* out of order, sorted, without overlap */
+	uint32_t send_end;	/* sequence number behind the last queued byte */
+	uint32_t recv_queued;	/* bytes */
+	uint32_t board_head;	/* scoreboard: block index + 1 */
+	uint32_t board_tail;
+	uint32_t rack_sent_us; /* RACK.xmit_ts */
+	uint32_t rack_end;     /* RACK.end_seq */
+
+	/* Timers, lists, recovery. */
+	struct wheel_node timer;
+	uint32_t list_next; /* output list, or free list: index + 1 */
+	uint32_t list_prev;
+	uint32_t rtx_us;    /* deadline of rtx_kind */
+	uint32_t delack_us; /* deadline of the delayed ACK */
+	uint32_t close_us;  /* deadline of FIN-WAIT-2 without a sign of the peer */
+	uint8_t rtx_kind;   /* enum tcb_timer */
+	uint8_t ooo_chunks;
+	uint16_t board_count; /* records */
+	uint32_t rack_rtt_us;
+	uint32_t rack_fack; /* RACK.segs_fack: highest sequence number delivered */
+	_Alignas(4) uint8_t congestion_state[TCB_CONGESTION_STATE];
+};
+static_assert(sizeof(struct tcb) == 256, "four cache lines");
+static_assert(offsetof(struct tcb, cwnd) == 64, "line 1");
+static_assert(offsetof(struct tcb, send_head) == 128, "line 2");
+static_assert(offsetof(struct tcb, timer) == 192, "line 3");
+
+/* What is touched at birth, at death and in trouble. */
+struct tcb_cold {
+	void *user; /* of the listener before on_accept */
+	const struct tcp_callbacks *callbacks;
+	uint32_t generation;
+	uint32_t user_timeout_us;
+	uint32_t progress_us; /* last time that the peer acknowledged something, or the queue was
+				 empty */
+	uint32_t iss;
+	uint32_t path_neighbour;
+	uint32_t path_epoch;
+	uint32_t retransmitted; /* segments */
+	uint32_t prr_delivered;
+	uint32_t prr_out;
+	uint32_t recover_fs; /* RecoverFS (RFC 9937, 6) */
+	uint32_t prior_cwnd; /* to undo a reduction that was not due; 0: nothing to undo */
+	uint32_t prior_ssthresh;
+	uint32_t undo_pending; /* retransmitted segments not yet reported as duplicates */
+	uint32_t probe_end;    /* TLP.end_seq */
+	uint32_t dsack_start;
+	uint32_t dsack_end;
+	uint32_t ooo_recent;   /* sequence number of the last out-of-order arrival */
+	uint32_t challenge_ms; /* GCRA of ACKs that a stranger can provoke */
+	uint32_t last_sent_us; /* of data, for the idle restart */
+	uint32_t reo_round;    /* snd_nxt when reo_mult was last raised */
+	uint16_t listener;     /* of a passive open: index */
+	uint16_t peer_mss;     /* as announced, after the floor */
+	uint8_t close_reason;
+	uint8_t retries;     /* of SYN or SYN-ACK */
+	uint8_t reo_persist; /* recoveries until reo_mult falls back to 1 */
+};
+
+/* --- scoreboard.c: one record for each segment in flight, in order --- */
+enum record_flag {
+	RECORD_SACKED = 1 << 0,
+	RECORD_LOST = 1 << 1,	       /* to be sent again */
+	RECORD_RETRANSMITTED = 1 << 2, /* at least once */
+	RECORD_FIN = 1 << 3,	       /* its last sequence number is the FIN */
+};
+
+struct tcp_record {
+	uint32_t seq;
+	uint32_t sent_us; /* of the last transmission */
+	uint16_t length;  /* in sequence numbers */
+	uint8_t flags;
+	uint8_t sends;
+	uint32_t ts_val; /* timestamp of the last transmission */
+};
+
+#define BOARD_RECORDS 15u
+#define BOARD_MAX     1024u /* records a connection */
+
+struct board_block {
+	uint32_t next; /* index + 1; also chains free blocks */
+	uint8_t first;
+	uint8_t end;
+	uint16_t unused;
+	uint64_t reserved;
+	struct tcp_record records[BOARD_RECORDS];
+};
+static_assert(sizeof(struct board_block) == 256, "four cache lines");
+
+struct board_pool {
+	struct board_block *blocks;
+	uint32_t capacity;
+	uint32_t used;
+	uint32_t fresh; /* blocks never used begin here */
+	uint32_t free;	/* index + 1 */
+};
+
+/* --- table.c: tuple -> TCB index --- */
+#define TABLE_LINE 8u
+
+struct table_line {
+	struct {
+		uint32_t tag;	/* low 32 bits of the hash; its low bits name the home line */
+		uint32_t index; /* TCB index + 1; 0: empty */
+	} slots[TABLE_LINE];
+};
+static_assert(sizeof(struct table_line) == 64, "one cache line");
+
+struct tcp_table {
+	struct table_line *lines;
+	uint32_t mask; /* lines - 1 */
+	uint32_t used;
+};
+
+/* --- time_wait.c --- */
+struct time_wait_record {
+	uint64_t hash; /* of the tuple, keyed: it stands for it; 0: dead */
+	uint32_t snd_nxt;
+	uint32_t rcv_nxt;
+	uint32_t ts_recent; /* 0 with ts_offset 0: without timestamps */
+	uint32_t ts_offset;
+	uint32_t expires_ms;
+	uint32_t next; /* in its bucket: position + 1 */
+};
+static_assert(sizeof(struct time_wait_record) == 32, "two to a cache line");
+
+struct time_wait_table {
+	struct time_wait_record *records; /* a ring: all wait equally long */
+	uint32_t *buckets;
+	uint32_t capacity; /* a power of two */
+	uint32_t bucket_mask;
+	uint32_t head; /* oldest */
+	uint32_t tail;
+	uint32_t live;
+};
+
+struct tcp_listener {
+	bool used;
+	struct ip_address address; /* unspecified: all */
+	uint16_t port;
+	const struct tcp_listen_callbacks *callbacks;
+	void *user;
+};
+
+#define LISTENERS_MAX 256u
+#define PORT_COUNTERS 256u
+
+struct tcp_layer {
+	struct tcb *tcbs;
+	struct tcb_cold *cold;
+	uint32_t capacity;
+	uint32_t fresh; /* TCBs never used begin here */
+	uint32_t free;	/* index + 1 */
+	uint32_t used;
+	uint32_t half_open;
+	uint32_t half_open_max;
+	struct tcp_table table;
+	struct board_pool board;
+	struct time_wait_table time_wait;
+	struct wheel *wheel;
+	struct chunk_pool *chunks;
+	uint32_t receive_chunks; /* held for received data */
+	uint32_t receive_chunks_max;
+	uint32_t list_head; /* output list: index + 1 */
+	uint32_t list_tail;
+	uint32_t list_count;
+	uint32_t receive_window; /* bytes */
+	uint8_t receive_scale;
+	struct hash_key table_key;
+	struct hash_key isn_key;
+	struct hash_key port_key;
+	struct hash_key ts_key;
+	struct rate_limit rst_limit;
+	uint32_t port_counter[PORT_COUNTERS]; /* RFC 6056, 3.3.4 */
+	unsigned listener_count;
+	struct tcp_listener listeners[LISTENERS_MAX];
+};
+
+/* --- sequence numbers (RFC 9293, 3.4) and times --- */
+static inline bool seq_lt(uint32_t a, uint32_t b)
+{
+	return (int32_t)(a - b) < 0;
+}
+
+static inline bool seq_le(uint32_t a, uint32_t b)
+{
+	return (int32_t)(a - b) <= 0;
+}
+
+static inline uint32_t now32(const struct net_stack *stack)
+{
+	return (uint32_t)stack->now_us;
+}
+
+/* The clock of timestamps and coarse limits. */
+static inline uint32_t now_ms(const struct net_stack *stack)
+{
+	return (uint32_t)(stack->now_us / 1000);
+}
+
+static inline uint32_t tcb_index(const struct tcp_layer *layer, const struct tcb *tcb)
+{
+	return (uint32_t)(tcb - layer->tcbs);
+}
+
+static inline struct tcb_cold *tcb_cold(const struct tcp_layer *layer, const struct tcb *tcb)
+{
+	return &layer->cold[tcb - layer->tcbs];
+}
+
+/* Bytes that are thought to be in the network (RFC 6675, pipe; RFC 6582 counts duplicate ACKs
+ * instead). */
+static inline uint32_t tcb_pipe(const struct tcb *tcb)
+{
+	uint32_t out = tcb->snd_nxt - tcb->snd_una - tcb->sacked_bytes - tcb->lost_bytes;
+	uint32_t left = (uint32_t)tcb->dupacks * tcb->mss;
+
+	return left < out ? out - left : 0;
+}
+
+#endif

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The deadlines of a connection: retransmission (RFC 6298), tail loss probe and reordering (RFC
+ * 8985), persist (RFC 9293, 3.8.6.1), user timeout (3.8.3), delayed ACK (RFC 9293, 3.8.6.3),
+ * FIN-WAIT-2. One wheel node serves them all: it fires at or before the earliest, and is armed
+ * again for what remains.
+ */
+#include "dataplane/tcp/internal.h"
+
+static bool reached(const struct net_stack *stack, uint32_t deadline)
+{
+	return deadline != 0 && (int32_t)(now32(stack) - deadline) >= 0;
+}
+
+static uint32_t after(const struct net_stack *stack, uint32_t us)
+{
+	return (now32(stack) + us) | 1; /* 0 means not set */
+}
+
+/* Not later than the user timeout, which counts from the last progress. */
+static uint32_t within_user_timeout(const struct net_stack *stack, const struct tcb *tcb,
+				    uint32_t us)
+{
+	const struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
+	uint32_t waited = now32(stack) - cold->progress_us;
+	uint32_t left = waited < cold->user_timeout_us ? cold->user_timeout_us - waited : 0;
+
+	return us < left ? us : left;
+}
+
+static bool gave_up(const struct net_stack *stack, const struct tcb *tcb)
+{
+	const struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
+
+	return now32(stack) - cold->progress_us >= cold->user_timeout_us;
+}
+
+/* RFC 8985, 7.2. @return 0: no probe is to be scheduled */
+static uint32_t probe_timeout_us(const struct tcb *tcb)
+{
+	uint32_t flight = tcb->snd_nxt - tcb->snd_una;
+	uint32_t rto = rtt_timeout_us(tcb);
+	uint32_t pto;
+
+	if ((tcb->flags & TCB_SACK) == 0 ||
+	    (tcb->flags & (TCB_RECOVERY | TCB_LOSS | TCB_PROBE_OUT)) != 0 || tcb->backoff > 0 ||
+	    tcb->srtt_us == 0 || tcb->sacked_bytes > 0)
+		return 0;
+	pto = 2 * tcb->srtt_us;
+	if (flight <= tcb->mss)
+		pto += TCP_PROBE_DELACK_US;
+	if (pto < TCP_PROBE_MIN_US)
+		pto = TCP_PROBE_MIN_US;
+	return pto < rto ? pto : 0;
+}
+
+void tcp_set_retransmission(struct net_stack *stack, struct tcb *tcb)
+{
+	bool handshake = tcb->state == TCPS_SYN_SENT || tcb->state == TCPS_SYN_RCVD;
+	uint32_t us = 0;
+
+	tcb->rtx_kind = TCB_TIMER_NONE;
+	if (handshake || tcb->snd_nxt != tcb->snd_una) {
+		us = handshake ? 0 : probe_timeout_us(tcb);
+		tcb->rtx_kind = us != 0 ? TCB_TIMER_PROBE : TCB_TIMER_RTO;
+		if (us == 0)
+			us = rtt_timeout_us(tcb);
+	} else if (tcb->send_end != tcb->snd_nxt && (tcb->flags & TCB_FIN_SENT) == 0) {
+		/* Something to send, nothing in flight: only the peer's window can be in the way.
+		 */
+		tcb->rtx_kind = TCB_TIMER_PERSIST;
+		us = rtt_timeout_us(tcb);
+	}
+	if (tcb->rtx_kind == TCB_TIMER_NONE) {
+		tcb->rtx_us = 0;
+		return;
+	}
+	tcb->rtx_us = after(stack, within_user_timeout(stack, tcb, us));
+	tcb_arm(stack, tcb);
+}
+
+static void syn_timeout(struct net_stack *stack, struct tcb *tcb)
+{
+	struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
+
+	if (gave_up(stack, tcb) ||
+	    (tcb->state == TCPS_SYN_RCVD && cold->retries >= TCP_SYN_RETRIES)) {
+		stack->counters.tcp_timed_out++;
+		tcb_finish(stack, tcb, TCP_TIMED_OUT);
+		return;
+	}
+	cold->retries++;
+	if (tcb->backoff < UINT8_MAX)
+		tcb->backoff++;
+	stack->counters.tcp_retransmitted++;
+	cold->retransmitted++;
+	tcb->flags |= TCB_SYN_DUE;
+	tcb_schedule(stack, tcb);
+}
+
+static void retransmission_timeout(struct net_stack *stack, struct tcb *tcb)
+{
+	if (gave_up(stack, tcb)) { /* RFC 9293, MUST-20: R2 */
+		stack->counters.tcp_timed_out++;
+		tcp_emit_ack(stack, tcb, tcb->snd_nxt, TCP_RST | TCP_ACK);
+		tcb_finish(stack, tcb, TCP_TIMED_OUT);
+		return;
+	}
+	stack->counters.tcp_rto++;
+	recovery_on_timeout(stack, tcb);
+	if (tcb->backoff < UINT8_MAX)
+		tcb->backoff++;
+	tcp_retransmit_first(stack, tcb);
+	tcp_set_retransmission(stack, tcb);
+	tcb_schedule(stack, tcb);
+}
+
+static void persist_timeout(struct net_stack *stack, struct tcb *tcb)
+{
+	if (gave_up(stack, tcb)) { /* not while the peer answers probes (MUST-37) */
+		stack->counters.tcp_timed_out++;
+		tcp_emit_ack(stack, tcb, tcb->snd_nxt, TCP_RST | TCP_ACK);
+		tcb_finish(stack, tcb, TCP_TIMED_OUT);
+		return;
+	}
+	if (tcb->backoff < UINT8_MAX)
+		tcb->backoff++; /* SHLD-30 */
+	stack->counters.tcp_zero_window_probe++;
+	/* One before the window: not acceptable, so that it must be answered (RFC 9293, 3.10.7.4).
+	 */
+	tcp_emit_ack(stack, tcb, tcb->snd_una - 1, TCP_ACK);
+	tcp_set_retransmission(stack, tcb);
+	tcb_schedule(stack, tcb);
+}
+
+static void retransmission_timer(struct net_stack *stack, struct tcb *tcb)
+{
+	enum tcb_timer kind = tcb->rtx_kind;
+
+	tcb->rtx_kind = TCB_TIMER_NONE;
+	tcb->rtx_us = 0;
+	switch (kind) {
+	case TCB_TIMER_RTO:
+		if (tcb->state == TCPS_SYN_SENT || tcb->state == TCPS_SYN_RCVD)
+			syn_timeout(stack, tcb);
+		else
+			retransmission_timeout(stack, tcb);
+		return;
+	case TCB_TIMER_PROBE:
+		tcp_send_probe(stack, tcb);
+		/* Sent or not, the next to fire is the RTO: no second probe for this flight. */
+		tcb->rtx_kind = TCB_TIMER_RTO;
+		tcb->rtx_us = after(stack, within_user_timeout(stack, tcb, rtt_timeout_us(tcb)));
+		return;
+	case TCB_TIMER_REORDERING:
+		recovery_on_ack(stack, tcb, &(struct ack_news){0});
+		tcb_schedule(stack, tcb);
+		return;
+	case TCB_TIMER_PERSIST:
+		persist_timeout(stack, tcb);
+		return;
+	case TCB_TIMER_NONE:
+		return;
+	}
+}
+
+void tcp_timer(void *context, uint32_t index)
+{
+	struct net_stack *stack = context;
+	struct tcb *tcb = &stack->tcp->tcbs[index];
+	tcp_handle handle = tcb_handle(stack->tcp, tcb);
+
+	if (tcb->state == TCPS_CLOSED)
+		return;
+	if (reached(stack, tcb->delack_us)) {
+		tcb->delack_us = 0;
+		tcb->flags |= TCB_ACK_NOW;
+		tcb_schedule(stack, tcb);
+	}
+	if (reached(stack, tcb->close_us)) {
+		stack->counters.tcp_timed_out++;
+		tcp_emit_ack(stack, tcb, tcb->snd_nxt, TCP_RST | TCP_ACK);
+		tcb_finish(stack, tcb, TCP_TIMED_OUT);
+		return;
+	}
+	if (reached(stack, tcb->rtx_us))
+		retransmission_timer(stack, tcb);
+	if (tcb_alive(stack->tcp, tcb, handle))
+		tcb_arm(stack, tcb);
+}

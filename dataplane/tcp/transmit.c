@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * What to send and when: the output list of a turn, retransmissions before new data, the windows of
+ * the peer and of the network, silly windows, FIN, ACKs (RFC 9293, 3.8; RFC 5681). The Nagle
+ * algorithm is off: sessions write whole replies.
+ */
+#include "dataplane/tcp/internal.h"
+#include "dataplane/tcp/layer.h"
+
+#include <errno.h>
+
+#define BURST	  32u /* segments a connection sends before others have their turn */
+#define ASK_TIMES 16u /* on_send_room in one go */
+
+enum outcome {
+	DONE,
+	AGAIN, /* a burst was sent, there may be more */
+	STUCK, /* no frame, or the port's queue is full: next turn */
+	GONE,
+};
+
+static bool may_send_data(const struct tcb *tcb)
+{
+	return tcb->state == TCPS_ESTABLISHED || tcb->state == TCPS_CLOSE_WAIT ||
+	       tcb->state == TCPS_FIN_WAIT_1 || tcb->state == TCPS_CLOSING ||
+	       tcb->state == TCPS_LAST_ACK;
+}
+
+static bool send_record(struct net_stack *stack, struct tcb *tcb, const struct net_path *path,
+			struct tcp_record *record)
+{
+	uint32_t length = record->length - ((record->flags & RECORD_FIN) != 0);
+	uint32_t seq = record->seq;
+	uint32_t end = seq + length;
+
+	do { /* once, unless the segment size has shrunk since */
+		uint32_t part = end - seq < tcb->mss ? end - seq : tcb->mss;
+		uint8_t flags = TCP_ACK;
+
+		if (seq + part == tcb->send_end)
+			flags |= TCP_PSH;
+		if (seq + part == end && (record->flags & RECORD_FIN) != 0)
+			flags |= TCP_FIN;
+		if (!tcp_emit(stack, tcb, path, seq, part, flags))
+			return false;
+		seq += part;
+	} while (seq_lt(seq, end));
+	record->sent_us = now32(stack);
+	record->ts_val = now_ms(stack) + tcb->ts_offset;
+	if (record->sends < UINT8_MAX)
+		record->sends++;
+	tcb_cold(stack->tcp, tcb)->last_sent_us = record->sent_us;
+	recovery_on_send(stack, tcb, record->length);
+	return true;
+}
+
+static bool resend(struct net_stack *stack, struct tcb *tcb, const struct net_path *path,
+		   struct tcp_record *record)
+{
+	if (!send_record(stack, tcb, path, record))
+		return false;
+	if ((record->flags & RECORD_LOST) != 0) {
+		record->flags &= (uint8_t)~RECORD_LOST;
+		tcb->lost_bytes -= record->length;
+	}
+	record->flags |= RECORD_RETRANSMITTED;
+	stack->counters.tcp_retransmitted++;
+	tcb_cold(stack->tcp, tcb)->retransmitted++;
+	tcb_cold(stack->tcp, tcb)->undo_pending++;
+	return true;
+}
+
+/* Send what is marked lost, as far as the window goes. */
+static enum outcome send_lost(struct net_stack *stack, struct tcb *tcb, const struct net_path *path,
+			      unsigned *burst)
+{
+	struct board_cursor cursor;
+	struct tcp_record *r;
+
+	for (r = board_first(stack->tcp, tcb, &cursor); r != NULL && tcb->lost_bytes > 0;
+	     r = board_next(stack->tcp, &cursor)) {
+		if ((r->flags & RECORD_LOST) == 0)
+			continue;
+		if (tcb_pipe(tcb) + r->length > tcb->cwnd && tcb_pipe(tcb) > 0) {
+			tcb->flags |= TCB_CWND_LIMITED;
+			return DONE;
+		}
+		if (net_port_room(stack, path->port) < 2)
+			return STUCK;
+		if (*burst == 0)
+			return AGAIN;
+		(*burst)--;
+		if (!resend(stack, tcb, path, r))
+			return STUCK;
+	}
+	return DONE;
+}
+
+static uint32_t unsent(const struct tcb *tcb)
+{
+	return (tcb->flags & TCB_FIN_SENT) != 0 ? 0 : tcb->send_end - tcb->snd_nxt;
+}
+
+static bool fin_due(const struct tcb *tcb)
+{
+	return (tcb->flags & (TCB_FIN_QUEUED | TCB_FIN_SENT)) == TCB_FIN_QUEUED;
+}
+
+/* How much the next segment may carry; 0: wait. @param[out] fin it is the last */
+static uint32_t next_length(struct tcb *tcb, bool *fin)
+{
+	uint32_t queued = unsent(tcb);
+	uint32_t used = tcb->snd_nxt - tcb->snd_una;
+	uint32_t window = tcb->snd_wnd > used ? tcb->snd_wnd - used : 0;
+	uint32_t length = queued < tcb->mss ? queued : tcb->mss;
+
+	*fin = false;
+	if (length > window) {
+		/* Sender's silly window avoidance (MUST-38): a part only when nothing else would
+		 * move it. */
+		if (window == 0 || (used > 0 && window < tcb->max_wnd / 2))
+			return 0;
+		length = window;
+	}
+	if (length > 0 && tcb_pipe(tcb) + length > tcb->cwnd && tcb_pipe(tcb) > 0) {
+		tcb->flags |= TCB_CWND_LIMITED;
+		return 0;
+	}
+	*fin = fin_due(tcb) && length == queued;
+	return length;
+}
+
+static void fin_sent(struct net_stack *stack, struct tcb *tcb)
+{
+	tcb->flags |= TCB_FIN_SENT;
+	if (tcb->state == TCPS_ESTABLISHED)
+		tcb_set_state(stack, tcb, TCPS_FIN_WAIT_1);
+	else if (tcb->state == TCPS_CLOSE_WAIT)
+		tcb_set_state(stack, tcb, TCPS_LAST_ACK);
+}
+
+/* RFC 5681, 4.1 and RFC 7661: after a pause the window is not what the path was seen to bear. */
+static void idle_restart(struct net_stack *stack, struct tcb *tcb)
+{
+	uint32_t idle = now32(stack) - tcb_cold(stack->tcp, tcb)->last_sent_us;
+
+	if (tcb->snd_nxt != tcb->snd_una || idle < rtt_timeout_us(tcb))
+		return;
+	if (tcb->cwnd > congestion_initial_window(tcb))
+		tcb->cwnd = congestion_initial_window(tcb);
+	congestion_restart(tcb);
+}
+
+static bool send_new_segment(struct net_stack *stack, struct tcb *tcb, const struct net_path *path,
+			     uint32_t length, bool fin)
+{
+	struct tcp_record *r;
+
+	if (tcb->snd_nxt == tcb->snd_una) /* the user timeout counts from here */
+		tcb_cold(stack->tcp, tcb)->progress_us = now32(stack);
+	r = board_append(stack->tcp, tcb);
+	*r = (struct tcp_record){
+		.seq = tcb->snd_nxt,
+		.length = (uint16_t)(length + fin),
+		.flags = fin ? RECORD_FIN : 0,
+	};
+	tcb->snd_nxt += length + fin;
+	if (!send_record(stack, tcb, path, r)) {
+		/* It counts as sent and lost: the next turn sends it again. */
+		r->sent_us = now32(stack);
+		board_mark_lost(tcb, r);
+		if (fin)
+			fin_sent(stack, tcb);
+		return false;
+	}
+	if (fin)
+		fin_sent(stack, tcb);
+	return true;
+}
+
+static enum outcome send_new(struct net_stack *stack, struct tcb *tcb, const struct net_path *path,
+			     unsigned *burst)
+{
+	idle_restart(stack, tcb);
+	for (;;) {
+		bool fin;
+		uint32_t length = next_length(tcb, &fin);
+
+		if (length == 0 && !fin)
+			return DONE;
+		if (net_port_room(stack, path->port) == 0 || !board_has_room(stack->tcp, tcb))
+			return STUCK;
+		if (*burst == 0)
+			return AGAIN;
+		(*burst)--;
+		if (!send_new_segment(stack, tcb, path, length, fin))
+			return STUCK;
+	}
+}
+
+/* Bytes that the application may queue: no more than can be sent soon, so that encryption happens
+ * late. */
+static uint32_t send_room(const struct tcb *tcb)
+{
+	uint32_t target = tcb->cwnd < tcb->snd_wnd ? tcb->cwnd : tcb->snd_wnd;
+	uint32_t queued = tcb->send_end - tcb->snd_una;
+	uint32_t room;
+
+	if (target > TCP_SEND_QUEUE_MAX)
+		target = TCP_SEND_QUEUE_MAX;
+	if (target < tcb->mss)
+		target = tcb->mss;
+	room = queued < target ? target - queued : 0;
+	/* Not in driblets: two segments, or a quarter of the window. */
+	if (queued > 0 && room < 2u * tcb->mss && room < target / 4)
+		return 0;
+	return room;
+}
+
+/* @return false: the connection is gone */
+static bool ask_for_data(struct net_stack *stack, struct tcb *tcb)
+{
+	tcp_handle handle = tcb_handle(stack->tcp, tcb);
+	struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
+
+	for (unsigned i = 0; i < ASK_TIMES; i++) {
+		uint32_t room;
+
+		if ((tcb->flags & (TCB_WANT_SEND | TCB_FIN_QUEUED)) != TCB_WANT_SEND ||
+		    (tcb->state != TCPS_ESTABLISHED && tcb->state != TCPS_CLOSE_WAIT))
+			return true;
+		room = send_room(tcb);
+		if (room == 0)
+			return true;
+		tcb->flags &= ~(uint32_t)TCB_WANT_SEND;
+		if (cold->callbacks->on_send_room != NULL)
+			cold->callbacks->on_send_room(cold->user, handle, room);
+		if (!tcb_alive(stack->tcp, tcb, handle))
+			return false;
+	}
+	return true;
+}
+
+static enum outcome output_syn(struct net_stack *stack, struct tcb *tcb)
+{
+	struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
+	uint8_t flags = tcb->state == TCPS_SYN_SENT ? TCP_SYN : TCP_SYN | TCP_ACK;
+	struct net_path path;
+	int rc;
+
+	if ((tcb->flags & TCB_SYN_DUE) == 0)
+		return DONE;
+	rc = tcp_path(stack, tcb, &path);
+	if (rc == -EHOSTUNREACH || rc == -ENETUNREACH || rc == -EADDRNOTAVAIL) {
+		tcb_finish(stack, tcb, TCP_UNREACHABLE);
+		return GONE;
+	}
+	if (rc == 0 && net_port_room(stack, path.port) == 0)
+		return STUCK;
+	/* Without a frame or a neighbour entry the timer tries again. */
+	if (rc == 0)
+		tcp_emit(stack, tcb, &path, cold->iss, 0, flags);
+	tcb->flags &= ~(uint32_t)TCB_SYN_DUE;
+	cold->last_sent_us = now32(stack);
+	tcp_set_retransmission(stack, tcb);
+	return DONE;
+}
+
+static enum outcome output_data(struct net_stack *stack, struct tcb *tcb)
+{
+	unsigned burst = BURST;
+	struct net_path path;
+	enum outcome outcome;
+
+	if (tcp_path(stack, tcb, &path) != 0) {
+		/* The way out is gone for now; the timers go on and give up in their time. */
+		tcb->flags &= ~(uint32_t)TCB_ACK_NOW;
+		tcp_set_retransmission(stack, tcb);
+		return DONE;
+	}
+	tcb->flags &= ~(uint32_t)TCB_CWND_LIMITED;
+	outcome = send_lost(stack, tcb, &path, &burst);
+	if (outcome == DONE && tcb->lost_bytes == 0 && may_send_data(tcb))
+		outcome = send_new(stack, tcb, &path, &burst);
+	if (outcome != STUCK && (tcb->flags & TCB_ACK_NOW) != 0 &&
+	    (net_port_room(stack, path.port) == 0 ||
+	     !tcp_emit(stack, tcb, &path, tcb->snd_nxt, 0, TCP_ACK)))
+		outcome = STUCK;
+	/* New data puts the probe off and ends persisting; a running RTO goes on (RFC 6298, 5.1).
+	 */
+	if (tcb->rtx_kind == TCB_TIMER_NONE ||
+	    (burst != BURST &&
+	     (tcb->rtx_kind == TCB_TIMER_PROBE || tcb->rtx_kind == TCB_TIMER_PERSIST)))
+		tcp_set_retransmission(stack, tcb);
+	return outcome;
+}
+
+static enum outcome output(struct net_stack *stack, struct tcb *tcb)
+{
+	enum outcome outcome;
+
+	if ((tcb->flags & TCB_CLOSE_DUE) != 0) {
+		tcb_finish(stack, tcb, tcb_cold(stack->tcp, tcb)->close_reason);
+		return GONE;
+	}
+	if (tcb->state == TCPS_SYN_SENT || tcb->state == TCPS_SYN_RCVD) {
+		outcome = output_syn(stack, tcb);
+	} else {
+		if (!ask_for_data(stack, tcb))
+			return GONE;
+		outcome = output_data(stack, tcb);
+	}
+	if (outcome != GONE)
+		tcb_arm(stack, tcb);
+	return outcome;
+}
+
+/* Take the first off the output list. */
+static struct tcb *pop(struct tcp_layer *layer)
+{
+	struct tcb *tcb = &layer->tcbs[layer->list_head - 1];
+
+	layer->list_head = tcb->list_next;
+	if (layer->list_head != 0)
+		layer->tcbs[layer->list_head - 1].list_prev = 0;
+	else
+		layer->list_tail = 0;
+	layer->list_count--;
+	tcb->flags &= ~(uint32_t)TCB_LISTED;
+	return tcb;
+}
+
+void tcp_run_output(struct net_stack *stack)
+{
+	struct tcp_layer *layer = stack->tcp;
+
+	/* What is put on the list meanwhile waits for the next call. */
+	for (uint32_t left = layer->list_count; left > 0 && layer->list_head != 0; left--) {
+		struct tcb *tcb = pop(layer);
+		enum outcome outcome = output(stack, tcb);
+
+		if (outcome == AGAIN || outcome == STUCK)
+			tcb_schedule(stack, tcb);
+	}
+}
+
+void tcp_retransmit_first(struct net_stack *stack, struct tcb *tcb)
+{
+	struct board_cursor cursor;
+	struct tcp_record *r = board_first(stack->tcp, tcb, &cursor);
+	struct net_path path;
+
+	if (r != NULL && tcp_path(stack, tcb, &path) == 0 && net_port_room(stack, path.port) > 2)
+		resend(stack, tcb, &path, r);
+}
+
+bool tcp_send_probe(struct net_stack *stack, struct tcb *tcb)
+{
+	struct tcp_record *last = board_last(stack->tcp, tcb);
+	struct net_path path;
+	uint32_t window = tcb->snd_wnd - (tcb->snd_nxt - tcb->snd_una);
+	uint32_t length = unsent(tcb) < tcb->mss ? unsent(tcb) : tcb->mss;
+
+	if (last == NULL || tcp_path(stack, tcb, &path) != 0 || net_port_room(stack, path.port) < 2)
+		return false;
+	/* RFC 8985, 7.3: new data when there is some and the peer's window allows, else the last
+	 * segment. */
+	if (length > 0 && tcb->snd_wnd > tcb->snd_nxt - tcb->snd_una && length <= window &&
+	    board_has_room(stack->tcp, tcb)) {
+		bool fin = fin_due(tcb) && length == unsent(tcb);
+
+		tcb->flags &= ~(uint32_t)TCB_PROBE_RESENT;
+		if (!send_new_segment(stack, tcb, &path, length, fin))
+			return false;
+	} else {
+		tcb->flags |= TCB_PROBE_RESENT;
+		if ((last->flags & RECORD_SACKED) != 0 || !resend(stack, tcb, &path, last))
+			return false;
+	}
+	tcb->flags |= TCB_PROBE_OUT;
+	tcb_cold(stack->tcp, tcb)->probe_end = tcb->snd_nxt;
+	stack->counters.tcp_tail_probe++;
+	return true;
+}
