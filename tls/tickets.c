@@ -87,8 +87,18 @@ static int issue(const struct tls_context *context, uint8_t *name, uint8_t *iv, 
 	return WOLFSSL_TICKET_RET_OK;
 }
 
-static int take(const struct tls_context *context, const uint8_t *name, const uint8_t *iv,
-		const uint8_t *mac, uint8_t *ticket, int size, int *out_size)
+/*
+ * TLS 1.3 sends a new ticket with every handshake, and the library takes RET_CREATE there for a
+ * refusal; in TLS 1.2 it is how a new one is asked for.
+ */
+static int accept_old(WOLFSSL *wolf)
+{
+	return wolfSSL_version(wolf) >= TLS1_3_VERSION ? WOLFSSL_TICKET_RET_OK
+						       : WOLFSSL_TICKET_RET_CREATE;
+}
+
+static int take(WOLFSSL *wolf, const struct tls_context *context, const uint8_t *name,
+		const uint8_t *iv, const uint8_t *mac, uint8_t *ticket, int size, int *out_size)
 {
 	for (unsigned i = 0; i < context->ticket_keys; i++) {
 		struct associated_data aad;
@@ -99,7 +109,7 @@ static int take(const struct tls_context *context, const uint8_t *name, const ui
 		if (open_sealed(&context->ticket[i], &aad, iv, ticket, size, mac) != 0)
 			return WOLFSSL_TICKET_RET_REJECT;
 		*out_size = size;
-		return i == 0 ? WOLFSSL_TICKET_RET_OK : WOLFSSL_TICKET_RET_CREATE;
+		return i == 0 ? WOLFSSL_TICKET_RET_OK : accept_old(wolf);
 	}
 	return WOLFSSL_TICKET_RET_REJECT;
 }
@@ -111,7 +121,7 @@ static int on_ticket(WOLFSSL *wolf, uint8_t *name, uint8_t *iv, uint8_t *mac, in
 
 	if (encrypt)
 		return issue(context, name, iv, mac, ticket, size, out_size);
-	return take(context, name, iv, mac, ticket, size, out_size);
+	return take(wolf, context, name, iv, mac, ticket, size, out_size);
 }
 
 int tls_tickets_enable(struct tls_context *context)
