@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The management server: JSON requests over a UNIX socket, answered from a table of commands that the daemon fills.
- * `millrace` (the CLI) is a client of it and renders what comes back. Owner: a thread of its own.
+ * The management server: JSON requests over a UNIX socket, answered from a table of commands that
+ * the daemon fills. `millrace` (the CLI) is a client of it and renders what comes back. Owner: a
+ * thread of its own.
  *
- * A request is one JSON object and a newline: {"command": ["show","queue"], "arguments": {"domain": "example.com"}};
- * the answer is one JSON object and a newline: {"ok": true, "data": …} or {"ok": false, "error": "…"}.
- * {"command": ["describe"]} answers the table: words, help, arguments, columns; grammar, completion and `?` come from it.
+ * A request is one JSON object and a newline: {"command": ["show","queue"], "arguments": {"domain":
+ * "example.com"}}; the answer is one JSON object and a newline: {"ok": true, "data": …} or {"ok":
+ * false, "error": "…"}.
+ * {"command": ["describe"]} answers the table: words, help, arguments, columns; grammar, completion
+ * and `?` come from it.
  */
 #ifndef MILLRACE_CONTROL_CLI_MANAGEMENT_H
 #define MILLRACE_CONTROL_CLI_MANAGEMENT_H
@@ -16,27 +19,30 @@
 struct management;
 
 struct command_argument {
-	const char *name;   /**< key in "arguments" */
+	const char *name; /**< key in "arguments" */
 	const char *help;
-	bool positional;    /**< `show message ID`; else `show queue domain NAME` */
+	bool positional; /**< `show message ID`; else `show queue domain NAME` */
 	bool required;
-	bool flag;	    /**< no value: `dry-run` */
+	bool flag; /**< no value: `dry-run` */
 };
 
 /** One column of a table rendered from a JSON array of objects, or one line of an object. */
 struct command_column {
-	const char *key;    /**< JSON key; dotted for nested */
+	const char *key; /**< JSON key; dotted for nested */
 	const char *title;
-	const char *format; /**< "text", "count", "bytes", "duration_us", "time_us", "percent", "rate" */
+	const char *format; /**< "text", "count", "bytes", "duration_us", "time_us", "percent",
+			       "rate" */
 };
 
 struct command {
-	const char *words;  /**< "show queue" */
+	const char *words; /**< "show queue" */
 	const char *help;
 	const struct command_argument *arguments; /**< ends with name NULL */
-	const struct command_column *columns;	  /**< ends with key NULL; NULL: rendered as indented text */
-	bool changes;	    /**< a request: logged with who asked */
-	/** @param error at least 256 bytes, set when NULL is returned @return data; the caller owns it */
+	const struct command_column
+		*columns; /**< ends with key NULL; NULL: rendered as indented text */
+	bool changes;	  /**< a request: logged with who asked */
+	/** @param error at least 256 bytes, set when NULL is returned @return data; the caller owns
+	 * it */
 	json_t *(*run)(void *context, json_t *arguments, char *error);
 	void *context;
 };

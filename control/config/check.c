@@ -100,7 +100,7 @@ static void check_reference(struct document *document, const struct lyd_node *no
 	const struct lysc_type_leafref *type =
 		(const struct lysc_type_leafref *)((const struct lysc_node_leaf *)node->schema)
 			->type;
-	const char *value = lyd_get_value(node), *best = NULL;
+	const char *value = document_text(node), *best = NULL;
 	const struct lyd_node *entry;
 	unsigned best_distance = 256;
 	char list[64], leaf[64];

@@ -121,14 +121,14 @@ static uint64_t number(const struct entries *entries, const struct entry *entry,
 {
 	const struct lyd_node *node = decide(entries, entry, group, name);
 
-	return node != NULL ? strtoull(lyd_get_value(node), NULL, 10) : 0;
+	return node != NULL ? strtoull(document_text(node), NULL, 10) : 0;
 }
 
 static bool flag(const struct entries *entries, const struct entry *entry, const char *name)
 {
 	const struct lyd_node *node = decide(entries, entry, NULL, name);
 
-	return node != NULL && strcmp(lyd_get_value(node), "true") == 0;
+	return node != NULL && strcmp(document_text(node), "true") == 0;
 }
 
 static enum tls_level tls_of(const char *name)
@@ -143,7 +143,7 @@ static void compile_settings(const struct entries *entries, const struct entry *
 {
 	static const char group[] = "timeouts";
 
-	out->tls = tls_of(lyd_get_value(decide(entries, entry, NULL, "tls")));
+	out->tls = tls_of(document_text(decide(entries, entry, NULL, "tls")));
 	out->connections_max = (uint32_t)number(entries, entry, NULL, "connections");
 	out->messages_per_connection =
 		(uint32_t)number(entries, entry, NULL, "messages-per-connection");
@@ -164,7 +164,7 @@ static void compile_settings(const struct entries *entries, const struct entry *
 
 static void check_host(struct configuration *c, const struct lyd_node *node)
 {
-	const char *host = lyd_get_value(node);
+	const char *host = document_text(node);
 	const char *colon = host[0] == '[' ? strchr(host, ']') + 1 : strchr(host, ':');
 	struct ip_address address;
 	char literal[256];
@@ -196,7 +196,7 @@ static void compile_hosts(const struct entries *entries, const struct entry *ent
 	hosts = config_allocate(c, out->fixed_host_count * sizeof(*hosts));
 	out->fixed_hosts = hosts;
 	for (; node != NULL; node = document_next(node))
-		*hosts++ = config_copy_text(c, lyd_get_value(node));
+		*hosts++ = config_copy_text(c, document_text(node));
 }
 
 static void compile_entry(const struct entries *entries, const struct entry *entry,

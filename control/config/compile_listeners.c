@@ -17,9 +17,9 @@ static const struct ip_prefix *compile_prefixes(struct configuration *c,
 	*count = config_count(&c->document, parent, name);
 	out = config_allocate(c, *count * sizeof(*out));
 	for (unsigned i = 0; node != NULL; node = document_next(node), i++) {
-		if (ip_prefix_parse(lyd_get_value(node), &out[i]) != 0)
+		if (ip_prefix_parse(document_text(node), &out[i]) != 0)
 			document_error_at(&c->document, node, NULL, "'%s' is not a network",
-					  lyd_get_value(node));
+					  document_text(node));
 	}
 	return out;
 }
@@ -110,13 +110,13 @@ static void check_address(struct configuration *c, const struct lyd_node *node,
 
 	if (config_find_address(c, &l->address, -1) == NULL)
 		document_error_at(&c->document, node, NULL, "%s is not an address of any port",
-				  lyd_get_value(node));
+				  document_text(node));
 	for (unsigned i = 0; i < count; i++) {
 		if (listeners[i].tcp_port == l->tcp_port &&
 		    ip_equal(&listeners[i].address, &l->address))
 			document_error_at(&c->document, node, NULL,
 					  "listener %s listens on %s tcp-port %u already",
-					  listeners[i].name, lyd_get_value(node), l->tcp_port);
+					  listeners[i].name, document_text(node), l->tcp_port);
 	}
 }
 
@@ -146,7 +146,7 @@ void config_compile_listeners(struct configuration *c)
 				listeners[count] = listeners[first];
 				c->listener_extras[count] = c->listener_extras[first];
 			}
-			ip_parse(lyd_get_value(address), &listeners[count].address);
+			ip_parse(document_text(address), &listeners[count].address);
 			check_address(c, address, listeners, count);
 		}
 	}

@@ -12,10 +12,10 @@ static void compile_source_address(struct configuration *c, const struct lyd_nod
 {
 	if (node == NULL)
 		return;
-	*has = ip_parse(lyd_get_value(node), address) == 0;
+	*has = ip_parse(document_text(node), address) == 0;
 	if (config_find_address(c, address, source->port) == NULL)
 		document_error_at(&c->document, node, NULL, "%s is not an address of port %s",
-				  lyd_get_value(node), c->ports[source->port].name);
+				  document_text(node), c->ports[source->port].name);
 }
 
 static void compile_sources(struct configuration *c)
@@ -160,10 +160,10 @@ static bool is_resolver_address(const char *text)
 
 static const char *resolver_address(struct configuration *c, const struct lyd_node *node)
 {
-	if (!is_resolver_address(lyd_get_value(node)))
+	if (!is_resolver_address(document_text(node)))
 		document_error_at(&c->document, node, NULL, "'%s' is not an address",
-				  lyd_get_value(node));
-	return config_copy_text(c, lyd_get_value(node));
+				  document_text(node));
+	return config_copy_text(c, document_text(node));
 }
 
 /* A zone with several servers becomes as many settings of the same zone. */
@@ -200,7 +200,7 @@ static const char *const *compile_texts(struct configuration *c, const struct ly
 	out = config_allocate(c, *count * sizeof(*out));
 	for (unsigned i = 0; node != NULL; node = document_next(node), i++)
 		out[i] = addresses ? resolver_address(c, node)
-				   : config_copy_text(c, lyd_get_value(node));
+				   : config_copy_text(c, document_text(node));
 	return out;
 }
 
@@ -217,7 +217,7 @@ void config_compile_resolver(struct configuration *c)
 	c->resolver.trust_anchors =
 		compile_texts(c, resolver, "trust-anchor", &c->resolver.trust_anchor_count, false);
 	if (file != NULL)
-		c->resolver.trust_anchor_file = config_copy_text(c, lyd_get_value(file));
+		c->resolver.trust_anchor_file = config_copy_text(c, document_text(file));
 	config_check_readable(document, file);
 	c->resolver.allow_private_addresses =
 		config_flag(document, resolver, "allow-private-addresses");

@@ -22,7 +22,7 @@ static void compile_cores(struct configuration *c, const struct lyd_node *system
 		return;
 	}
 	for (i = 0, node = cores; node != NULL; node = document_next(node), i++) {
-		c->system.worker_cores[i] = atoi(lyd_get_value(node));
+		c->system.worker_cores[i] = atoi(document_text(node));
 		if (c->system.worker_cores[i] == c->system.control_core)
 			document_error_at(document, node, NULL,
 					  "core %d is the control-core; a worker needs its own",

@@ -81,11 +81,18 @@ char *document_path(const struct lyd_node *node, const char *below, char *out, s
 		if (chain[depth]->schema->nodetype != LYS_LIST)
 			continue;
 		for (; key != NULL && lysc_is_key(key->schema); key = key->next)
-			at = add_word(out, size, at, lyd_get_value(key));
+			at = add_word(out, size, at, document_text(key));
 	}
 	if (below != NULL)
 		add_word(out, size, at, below);
 	return out;
+}
+
+const char *document_text(const struct lyd_node *node)
+{
+	const char *text = lyd_get_value(node);
+
+	return text != NULL ? text : "";
 }
 
 struct lyd_node *document_child(const struct document *document, const struct lyd_node *parent,
@@ -111,5 +118,5 @@ const char *document_value(const struct document *document, const struct lyd_nod
 {
 	const struct lyd_node *node = document_child(document, parent, name);
 
-	return node != NULL ? lyd_get_value(node) : NULL;
+	return node != NULL ? document_text(node) : NULL;
 }

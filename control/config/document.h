@@ -30,6 +30,8 @@ void document_set_line(struct lyd_node *node, unsigned line);
  * out */
 char *document_path(const struct lyd_node *node, const char *below, char *out, size_t size);
 
+/** Canonical value of a leaf; "" for anything else. Never NULL. */
+const char *document_text(const struct lyd_node *node);
 /** Child of a node (parent NULL: of the top) by name, or NULL. */
 struct lyd_node *document_child(const struct document *document, const struct lyd_node *parent,
 				const char *name);

@@ -49,7 +49,7 @@ unsigned config_index(const struct document *document, const char *list, const c
 	unsigned index = 0;
 
 	for (; node != NULL; node = document_next(node), index++) {
-		if (strcmp(lyd_get_value(lyd_child(node)), name) == 0)
+		if (strcmp(document_text(lyd_child(node)), name) == 0)
 			return index;
 	}
 	return 0;
@@ -57,8 +57,8 @@ unsigned config_index(const struct document *document, const char *list, const c
 
 void config_check_readable(struct document *document, const struct lyd_node *node)
 {
-	if (node != NULL && access(lyd_get_value(node), R_OK) != 0)
-		document_error_at(document, node, NULL, "%s: %s", lyd_get_value(node),
+	if (node != NULL && access(document_text(node), R_OK) != 0)
+		document_error_at(document, node, NULL, "%s: %s", document_text(node),
 				  strerror(errno));
 }
 

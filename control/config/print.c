@@ -23,7 +23,7 @@ static bool is_overridden(const struct lyd_node *node)
 	while (lyd_parent(top) != NULL)
 		top = lyd_parent(top);
 	return strcmp(top->schema->name, "destination") == 0 &&
-	       strcmp(lyd_get_value(lyd_child(top)), "default") != 0;
+	       strcmp(document_text(lyd_child(top)), "default") != 0;
 }
 
 static void put_word(FILE *out, const char *text)
@@ -45,7 +45,7 @@ static void put_value(FILE *out, const struct lyd_node *node)
 {
 	char text[SCHEMA_VALUE_MAX];
 
-	put_word(out, schema_write_value(node->schema, lyd_get_value(node), text, sizeof(text)));
+	put_word(out, schema_write_value(node->schema, document_text(node), text, sizeof(text)));
 }
 
 static void put_indent(FILE *out, unsigned depth)
@@ -137,7 +137,7 @@ static json_t *json_value(const struct lyd_node *node)
 {
 	LY_DATA_TYPE type = schema_leaf_type(node->schema)->basetype;
 	bool is_duration = strcmp(schema_leaf_units(node->schema), "microseconds") == 0;
-	const char *value = lyd_get_value(node);
+	const char *value = document_text(node);
 	char text[SCHEMA_VALUE_MAX];
 
 	if (type == LY_TYPE_EMPTY)

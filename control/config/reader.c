@@ -94,7 +94,7 @@ static bool same_keys(const struct lyd_node *node, char *const *keys, unsigned c
 	const struct lyd_node *key = node->schema->nodetype == LYS_LIST ? lyd_child(node) : node;
 
 	for (unsigned i = 0; i < count; i++, key = key->next) {
-		if (key == NULL || strcmp(lyd_get_value(key), keys[i]) != 0)
+		if (key == NULL || strcmp(document_text(key), keys[i]) != 0)
 			return false;
 	}
 	return true;

@@ -27,6 +27,8 @@ void telemetry_add(struct telemetry *telemetry, void (*collect)(void *context, s
 /** @param healthy writes the reason when it returns false */
 void telemetry_set_health(struct telemetry *telemetry, bool (*healthy)(void *context, char *reason, unsigned size),
 			  void *context);
+/** The TCP port served on: that of the address, or the system's choice when that was 0. */
+uint16_t telemetry_port(const struct telemetry *telemetry);
 void telemetry_stop(struct telemetry *telemetry);
 
 #endif
