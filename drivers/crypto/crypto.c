@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "drivers/crypto/features.h"
+#include "drivers/crypto/crypto.h"
 
 #include <cpuid.h>
 #include <stdint.h>
@@ -80,13 +80,15 @@ static struct crypto_feature judge(const char *name, bool available, bool used, 
 	return feature;
 }
 
-unsigned crypto_features(struct crypto_feature *out)
+unsigned crypto_features(struct crypto_feature *out, unsigned max)
 {
 	struct cpu cpu = detect();
 	unsigned n = 0;
 
-#define ENTRY(name, word, bit, registers, used, why) \
-	out[n++] = judge(name, (cpu.word & 1u << (bit)) && saves(&cpu, registers), used, why);
+#define ENTRY(name, word, bit, registers, used, why)                                             \
+	if (n < max)                                                                             \
+		out[n++] = judge(name, (cpu.word & 1u << (bit)) && saves(&cpu, registers), used, \
+				 why);
 	CPU_FEATURES(ENTRY)
 #undef ENTRY
 	out[n++] =

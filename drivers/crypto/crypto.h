@@ -4,8 +4,8 @@
  * crypto`. Detection reads CPUID and XCR0 only; it can be asked from any thread at any time and has
  * no state.
  */
-#ifndef MILLRACE_DRIVERS_CRYPTO_FEATURES_H
-#define MILLRACE_DRIVERS_CRYPTO_FEATURES_H
+#ifndef MILLRACE_DRIVERS_CRYPTO_CRYPTO_H
+#define MILLRACE_DRIVERS_CRYPTO_CRYPTO_H
 
 #include <stdbool.h>
 
@@ -16,10 +16,10 @@ struct crypto_feature {
 	const char *why; /**< what it is used for, or why it is not used; one line */
 };
 
-/** More than crypto_features ever writes. */
+/** All of them fit. */
 #define CRYPTO_FEATURES_MAX 16
 
-/** @param out CRYPTO_FEATURES_MAX entries @return entries written */
-unsigned crypto_features(struct crypto_feature *out);
+/** @param max room in out @return entries written */
+unsigned crypto_features(struct crypto_feature *out, unsigned max);
 
 #endif

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "drivers/crypto/features.h"
+#include "drivers/crypto/crypto.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,7 +52,7 @@ static void features_are_those_that_the_kernel_sees(void **state)
 		{"AVX-512 IFMA", "avx512ifma"},
 	};
 	struct crypto_feature features[CRYPTO_FEATURES_MAX];
-	unsigned count = crypto_features(features);
+	unsigned count = crypto_features(features, CRYPTO_FEATURES_MAX);
 
 	assert_in_range(count, 12, CRYPTO_FEATURES_MAX);
 	for (unsigned i = 0; i < sizeof(same) / sizeof(same[0]); i++) {
@@ -64,6 +64,7 @@ static void features_are_those_that_the_kernel_sees(void **state)
 		if (features[at].available != kernel_has(same[i].flag))
 			fail_msg("%s: %d", same[i].name, features[at].available);
 	}
+	assert_int_equal(crypto_features(features, 3), 3);
 	for (unsigned i = 0; i < count; i++) {
 		assert_true(features[i].why[0] != '\0');
 		assert_false(features[i].used && !features[i].available);
