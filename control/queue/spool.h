@@ -86,6 +86,8 @@ struct spool *spool_open(const struct spool_settings *settings, const struct spo
 			 const struct mr_now *now, struct spool_recovered *recovered, char *error);
 /** Write what is pending, mark a clean stop, close. */
 void spool_close(struct spool *spool);
+/** Free it without writing anything or calling anybody: what a crash leaves. Waits for the disk to let go of it. */
+void spool_abandon(struct spool *spool);
 
 /** Called from spool_turn when everything of an append is durable, or failed. @param result 0 or negative errno */
 typedef void (*spool_done)(void *user, int result);
@@ -131,6 +133,8 @@ int spool_read_body(struct spool *spool, const struct message_id *id, const stru
 bool spool_turn(struct spool *spool, const struct mr_now *now);
 /** When spool_turn next has something to do on its own (batch_wait_us). */
 uint64_t spool_next_deadline(const struct spool *spool);
+/** The disk has something of the spool's in hand: turn it soon, or sleep in the disk's `wait`. */
+bool spool_is_waiting(const struct spool *spool);
 /** Accepting new messages: false under the space reserve or when read-only. */
 bool spool_accepting(const struct spool *spool);
 
@@ -147,7 +151,7 @@ void spool_set_relocator(struct spool *spool,
  * only, and live messages are not copied forward, so that one stuck message can hold many segments.
  * Both are called from spool_turn; set once after opening.
  * @param snapshot write the message's whole present state as one state record, which makes all earlier ones
- *        superfluous, to `to` (at most max bytes). @return its size, or 0: no such message (it is finished)
+ *        superfluous, to `to` (at most max bytes). @return its size, or 0: nothing to keep (it is finished)
  * @param note write the present note. @return its size, or 0: there is none
  */
 void spool_set_snapshots(struct spool *spool,
