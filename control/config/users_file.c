@@ -81,10 +81,10 @@ static const char *check_entry(const struct users_entry *entry,
 		return "no user name";
 	if (strlen(entry->name) >= sizeof(((struct auth_request *)0)->user))
 		return "the user name is too long";
-	if (!is_locked(entry->hash) && crypt_checksalt(entry->hash) == CRYPT_SALT_INVALID)
-		return "the password is not a crypt(3) hash (mkpasswd -m yescrypt makes one)";
-	if (!is_locked(entry->hash) && crypt_checksalt(entry->hash) == CRYPT_SALT_METHOD_LEGACY)
-		return "the hash is of a method that is no longer safe";
+	/* A plain text reads as a hash of the oldest method: what to do about it is the same. */
+	if (!is_locked(entry->hash) && (crypt_checksalt(entry->hash) == CRYPT_SALT_INVALID ||
+					crypt_checksalt(entry->hash) == CRYPT_SALT_METHOD_LEGACY))
+		return "the password is not a safe crypt(3) hash (mkpasswd -m yescrypt makes one)";
 	if (!is_name(entry->tenant) || !is_name(entry->campaign))
 		return "tenant or campaign is not a name";
 	if (!pool_exists(configuration, entry->pool))
