@@ -355,14 +355,20 @@ static void set_defaults(struct dialogue *d)
 static size_t run(void (*set_up)(struct dialogue *), void (*scenario)(struct dialogue *), long cut)
 {
 	static struct dialogue dialogue;
+	static struct chunk_pool *pool;
+	static char output[DIALOGUE_OUTPUT];
 	struct dialogue *d = &dialogue;
 	size_t said;
 
 	memset(d, 0, sizeof(*d));
 	d->cut = cut;
-	d->pool = chunk_pool_create(1, DIALOGUE_CHUNKS);
-	d->output = calloc(1, DIALOGUE_OUTPUT);
-	assert_true(d->pool && d->output);
+	/* One pool and one buffer for all runs: making them costs more than a dialogue. */
+	if (!pool)
+		pool = chunk_pool_create(1, DIALOGUE_CHUNKS);
+	assert_non_null(pool);
+	d->pool = pool;
+	d->output = output;
+	output[0] = '\0';
 	d->environment = (struct server_environment){
 		.worker = 1,
 		.chunks = d->pool,
@@ -381,8 +387,6 @@ static size_t run(void (*set_up)(struct dialogue *), void (*scenario)(struct dia
 		free(d->messages[i].body);
 	}
 	free(d->waiting);
-	free(d->output);
-	chunk_pool_destroy(d->pool);
 	return said;
 }
 
