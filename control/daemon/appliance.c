@@ -15,10 +15,10 @@
 
 #define ERROR_TEXT 256
 /* Of DPDK's memory; the rest is for its own structures. */
-#define FRAME_MEMORY_PERCENT 70
-#define FRAME_BYTES	     2560
+#define FRAME_MEMORY_PERCENT 60
+#define FRAME_BYTES	     3072 /* with mempool's own, and what page ends cost */
 #define FRAMES_MIN	     4096
-#define FRAMES_MAX	     262144
+#define FRAMES_MAX	     65536
 #define PATHS_PER_WORKER     65536
 /* The shard's own chunks: bodies read back and notices. */
 #define SHARD_CHUNK_DIVISOR 2
