@@ -253,8 +253,10 @@ static void expect_served(enum identity_kind kind, const char *program, bool sta
 static void openssl_clients_are_served(void **state)
 {
 	for (unsigned kind = 0; kind < 2; kind++) {
-		expect_served(kind, "(" LINES "; sleep 0.4) | " S_CLIENT "-tls1_3", false, "TLSv1.3");
-		expect_served(kind, "(" LINES "; sleep 0.4) | " S_CLIENT "-tls1_2", false, "TLSv1.2");
+		expect_served(kind, "(" LINES "; sleep 0.4) | " S_CLIENT "-tls1_3", false,
+			      "TLSv1.3");
+		expect_served(kind, "(" LINES "; sleep 0.4) | " S_CLIENT "-tls1_2", false,
+			      "TLSv1.2");
 		expect_served(kind, "(" LINES "; sleep 0.4) | " S_CLIENT "-starttls smtp", true,
 			      "TLSv1.3");
 	}
@@ -277,8 +279,8 @@ static void gnutls_clients_are_served(void **state)
 			      "(" LINES "; sleep 0.4) | " GNUTLS
 			      "--priority=NORMAL:-VERS-ALL:+VERS-TLS1.2",
 			      false, "TLSv1.2");
-		expect_served(kind, "(" LINES "; sleep 0.4) | " GNUTLS "--starttls-proto=smtp", true,
-			      "TLSv1.3");
+		expect_served(kind, "(" LINES "; sleep 0.4) | " GNUTLS "--starttls-proto=smtp",
+			      true, "TLSv1.3");
 	}
 }
 

@@ -153,6 +153,29 @@ static void a_hello_retry_request_is_followed(void **state)
 	create(SEGMENT);
 }
 
+static void the_hello_after_a_retry_request_is_read_with_care_too(void **state)
+{
+	static const char evil[] = "\x16\x03\x03\x00\x04\x01\x00\x00\x00";
+
+	server_context = identity_server(IDENTITY_P256, NULL, 1);
+	client_context = identity_client_retry();
+	create(SEGMENT);
+	client.when_connected = start_client_tls;
+	assert_int_equal(stream_start_tls(server.stream, server_context, NULL), 0);
+	fake_tcp_hold(stack, 0,
+		      0); /* the client never sees the request; somebody else answers it */
+	fake_tcp_connect(stack);
+	fake_tcp_run(stack);
+	tcp_send(stack, 1, evil, sizeof(evil) - 1);
+	fake_tcp_run(stack);
+	fake_tcp_hold(stack, 0, SIZE_MAX);
+	fake_tcp_run(stack);
+	assert_int_equal(client.closed, 1);
+	assert_int_equal(server.closed, 1);
+	assert_int_equal(server.failure, STREAM_FAILED_TLS);
+	assert_non_null(strstr(server.error, "no sound ClientHello"));
+}
+
 /* A minimal STARTTLS dialogue. */
 static void starttls_server(struct party *p, const uint8_t *data, size_t size, size_t *taken)
 {
@@ -508,6 +531,7 @@ int main(void)
 		TEST(tls13_works_with_any_segments_and_keys),
 		TEST(tls12_works_with_both_keys),
 		TEST(a_hello_retry_request_is_followed),
+		TEST(the_hello_after_a_retry_request_is_read_with_care_too),
 		TEST(starttls_switches_both_directions),
 		TEST(what_is_written_during_the_handshake_leaves_under_tls),
 		TEST(a_large_body_arrives_and_memory_stays_small),

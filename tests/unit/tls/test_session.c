@@ -137,6 +137,28 @@ static void steps_answer_as_they_should(void **state)
 	tls_context_release(sc);
 }
 
+static void the_hello_after_a_retry_request_is_expected_too(void **state)
+{
+	struct tls_context *cc = identity_client_retry(),
+			   *sc = identity_server(IDENTITY_P256, NULL, 1);
+	char name[256];
+
+	open_side(&client, cc, "mx.test.example");
+	open_side(&server, sc, NULL);
+	assert_int_equal(step(&client, &server), TLS_WANT_INPUT);
+	assert_int_equal(step(&server, &client), TLS_WANT_INPUT);
+	assert_true(tls_session_expects_hello(server.session));
+	assert_int_equal(step(&client, &server), TLS_WANT_INPUT);
+	assert_int_equal(tls_client_hello_peek(client.out, client.size, name), client.size);
+	assert_string_equal(name, "mx.test.example");
+	assert_int_equal(step(&server, &client), TLS_WANT_INPUT);
+	assert_false(tls_session_expects_hello(server.session));
+	assert_true(handshake());
+	close_both();
+	tls_context_release(cc);
+	tls_context_release(sc);
+}
+
 static void the_leafs_digest_is_recorded(void **state)
 {
 	struct tls_context *cc = identity_client(), *sc = identity_server(IDENTITY_RSA, NULL, 1);
@@ -381,6 +403,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(steps_answer_as_they_should),
+		cmocka_unit_test(the_hello_after_a_retry_request_is_expected_too),
 		cmocka_unit_test(the_leafs_digest_is_recorded),
 		cmocka_unit_test(tls13_tickets_resume_at_their_listener_only),
 		cmocka_unit_test(tls12_tickets_resume_at_their_listener_only),
