@@ -50,14 +50,20 @@ static bool is_xtext(const char *text, size_t most)
 	return size > 0 && size <= most;
 }
 
-static void refuse(struct delivery_recipient *recipient, uint16_t code, enum outcome outcome,
-		   struct enhanced_code enhanced, const char *text)
+static void refuse_at(struct delivery_recipient *recipient, enum smtp_phase phase, uint16_t code,
+		      enum outcome outcome, struct enhanced_code enhanced, const char *text)
 {
 	struct smtp_reply reply;
 
 	smtp_reply_local(&reply, enhanced.class, enhanced.subject, enhanced.detail, "%s", text);
 	reply.code = code;
-	delivery_recipient_decide(recipient, outcome, PHASE_MAIL, &reply, false);
+	delivery_recipient_decide(recipient, outcome, phase, &reply, false);
+}
+
+static void refuse(struct delivery_recipient *recipient, uint16_t code,
+		   struct enhanced_code enhanced, const char *text)
+{
+	refuse_at(recipient, PHASE_MAIL, code, OUTCOME_BOUNCED, enhanced, text);
 }
 
 static void refuse_all(struct delivery *delivery, uint16_t code, struct enhanced_code enhanced,
@@ -65,7 +71,7 @@ static void refuse_all(struct delivery *delivery, uint16_t code, struct enhanced
 {
 	for (uint32_t i = 0; i < delivery->recipient_count; i++)
 		if (delivery->recipients[i].outcome == OUTCOME_NONE)
-			refuse(&delivery->recipients[i], code, OUTCOME_BOUNCED, enhanced, text);
+			refuse(&delivery->recipients[i], code, enhanced, text);
 }
 
 /* RFC 6531, 3.4 and 3.6: the parameter is for messages that need it; a peer without it cannot have
@@ -88,7 +94,7 @@ static void check_utf8(struct smtp_client *client)
 		if (client->features.smtputf8)
 			client->transaction.smtputf8 = true;
 		else
-			refuse(recipient, 0, OUTCOME_BOUNCED, code,
+			refuse(recipient, 0, code,
 			       "the message needs SMTPUTF8, which the next host does not offer");
 	}
 }
@@ -109,8 +115,7 @@ static void check_paths(struct delivery *delivery)
 
 		if (recipient->outcome == OUTCOME_NONE &&
 		    (!recipient->address[0] || !is_safe_path(recipient->address)))
-			refuse(recipient, 0, OUTCOME_BOUNCED, bad_recipient,
-			       "the address cannot be sent");
+			refuse(recipient, 0, bad_recipient, "the address cannot be sent");
 	}
 }
 
@@ -123,7 +128,8 @@ uint32_t client_recipients_max(const struct smtp_client *client)
 	return stated;
 }
 
-/* Beyond the peer's limits: 452 4.5.3 tells the shard to send these again at once. */
+/* Beyond the peer's limits, as if it had answered RCPT so: 452 4.5.3 tells the shard to send these
+ * again at once. */
 static uint32_t check_limits(struct smtp_client *client)
 {
 	struct delivery *delivery = client->transaction.delivery;
@@ -140,8 +146,8 @@ static uint32_t check_limits(struct smtp_client *client)
 		/* RCPTDOMAINMAX above one is rare; one domain a transaction satisfies any. */
 		if ((most && count >= most) ||
 		    (client->features.domains_max && domain && at && strcasecmp(domain, at) != 0)) {
-			refuse(recipient, 452, OUTCOME_DEFERRED, too_many,
-			       "more recipients than the next host takes at once");
+			refuse_at(recipient, PHASE_RCPT, 452, OUTCOME_DEFERRED, too_many,
+				  "more recipients than the next host takes at once");
 			continue;
 		}
 		if (!domain)

@@ -360,7 +360,7 @@ CHECK(split_by_us)
 {
 	assert_recipient(delivery, 0, OUTCOME_DELIVERED, PHASE_DOT, 250, "");
 	assert_recipient(delivery, 1, OUTCOME_DELIVERED, PHASE_DOT, 250, "");
-	assert_recipient(delivery, 2, OUTCOME_DEFERRED, PHASE_MAIL, 452, "4.5.3");
+	assert_recipient(delivery, 2, OUTCOME_DEFERRED, PHASE_RCPT, 452, "4.5.3");
 	assert_false(delivery->recipients[2].remote);
 }
 

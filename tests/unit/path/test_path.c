@@ -534,7 +534,8 @@ static void c8_recipient_limit_is_learned_for_later_connections(void **state)
 	result = world_result(world, cookie);
 	assert_int_equal(result->outcome[0], OUTCOME_DELIVERED);
 	assert_int_equal(result->code[1], 452);
-	assert_int_equal(result->phase[1], PHASE_MAIL);
+	assert_int_equal(result->phase[1], PHASE_RCPT);
+	assert_int_equal(world->hosts[0].rcpt_commands, 4);
 	world_free(world);
 }
 

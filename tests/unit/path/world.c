@@ -245,6 +245,7 @@ static bool on_rcpt(struct link *link)
 {
 	const char *reply = link->host->rcpt_reply;
 
+	link->host->rcpt_commands++;
 	return say(link, reply && link->recipients++ > 0 ? reply : "250 ok");
 }
 

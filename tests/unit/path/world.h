@@ -47,7 +47,7 @@ struct exchanger {
 	unsigned connections;
 	unsigned tls;
 	unsigned messages;
-	unsigned mail_commands;
+	unsigned mail_commands, rcpt_commands;
 	unsigned most_open, open;
 	unsigned rset, quit, bdat;
 	unsigned pipelined; /**< MAIL with more behind it */
