@@ -21,9 +21,11 @@
 /** Messages whose deadline a new configuration moves in one turn. */
 #define RETIME_TURN_MAX 1024u
 #define SWEEP_US	US_PER_S
-#define SITES_MAX	(1u << 19)
-#define PATHS_MAX	((1u << 20) - 1)
-#define BODIES_MAX	(1u << 22)
+/** After the resolver took no more. */
+#define RESOLVER_WAIT_US (5 * US_PER_MS)
+#define SITES_MAX	 (1u << 19)
+#define PATHS_MAX	 ((1u << 20) - 1)
+#define BODIES_MAX	 (1u << 22)
 
 /* ---- Rings ---- */
 
@@ -256,6 +258,8 @@ uint64_t queue_shard_next_deadline(const struct queue_shard *shard)
 	due = least(due, schedule_next(&shard->index.due));
 	due = least(due, schedule_next(&shard->index.deadlines));
 	due = least(due, schedule_next(&shard->domain_timers));
+	if (shard->domains_waiting.head)
+		due = least(due, shard->now.mono_us + RESOLVER_WAIT_US);
 	due = least(due, schedule_next(&shard->path_timers));
 	due = least(due, jobs_next(shard));
 	return least(due, least(shard->audit_at_us, shard->sweep_at_us));
@@ -420,5 +424,12 @@ void queue_shard_destroy(struct queue_shard *shard)
 	}
 	shard->closing = true;
 	spool_close(shard->spool);
+	shard_free(shard);
+}
+
+void queue_shard_abandon(struct queue_shard *shard)
+{
+	shard->closing = true;
+	spool_abandon(shard->spool);
 	shard_free(shard);
 }

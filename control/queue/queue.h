@@ -99,6 +99,8 @@ struct queue_shard_settings {
 struct queue_shard *queue_shard_create(const struct queue_shard_settings *settings,
 				       const struct queue_settings_view *view, const struct mr_now *now, char *error);
 void queue_shard_destroy(struct queue_shard *shard);
+/** Free it without writing anything: what a crash leaves. For tests. */
+void queue_shard_abandon(struct queue_shard *shard);
 /** message_id.origin for the shard's workers. */
 uint64_t queue_shard_id_origin(const struct queue_shard *shard);
 /** Adopt a new configuration. The old one may be freed when this returns. */
