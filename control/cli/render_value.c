@@ -53,10 +53,11 @@ size_t render_clean(const char *text, char *out, size_t size, bool keep_lines)
 
 	for (; *text != '\0'; text += length) {
 		int32_t code = decode(text, &length);
+		bool stays = is_harmless(code) || (keep_lines && (code == '\n' || code == '\t'));
 
-		if (at + 4 * length + 1 > size)
+		if (at + (stays ? length : 4 * length) >= size)
 			break;
-		if (is_harmless(code) || (keep_lines && (code == '\n' || code == '\t'))) {
+		if (stays) {
 			memcpy(out + at, text, length);
 			at += length;
 			continue;
