@@ -56,11 +56,22 @@ static bool covered(const struct tcp_segment *s, uint32_t start, uint32_t end)
 	return false;
 }
 
+/* Karn's rule, with the echo to tell (RFC 7323, 4.1): was it the last transmission that was
+ * acknowledged? */
+static bool measurable(const struct tcb *tcb, const struct tcp_segment *s,
+		       const struct tcp_record *r)
+{
+	if ((r->flags & RECORD_RETRANSMITTED) == 0)
+		return true;
+	return s->has_timestamp && (tcb->flags & TCB_TIMESTAMPS) != 0 &&
+	       !seq_lt(s->ts_ecr, r->ts_val);
+}
+
 static void deliver(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *s,
 		    const struct tcp_record *r, struct ack_news *news)
 {
 	news->delivered += r->length;
-	if ((r->flags & RECORD_RETRANSMITTED) == 0) {
+	if (measurable(tcb, s, r)) {
 		uint32_t rtt = now32(stack) - r->sent_us;
 
 		news->rtt_us = rtt != 0 ? rtt : 1; /* of the latest */
@@ -158,21 +169,6 @@ static void confirm_path(struct net_stack *stack, const struct tcb *tcb)
 		neighbour_confirm(&stack->neighbours.entries[cold->path_neighbour], stack->now_us);
 }
 
-static void take_rtt(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *s,
-		     const struct ack_news *news)
-{
-	if (news->rtt_us != 0) {
-		rtt_sample(tcb, news->rtt_us);
-	} else if (news->acked > 0 && s->has_timestamp && s->ts_ecr != 0 &&
-		   (tcb->flags & TCB_TIMESTAMPS) != 0) {
-		/* RFC 7323, 4.1: also of a segment that was sent more than once. */
-		uint32_t ms = now_ms(stack) + tcb->ts_offset - s->ts_ecr;
-
-		if (ms < 600000)
-			rtt_sample(tcb, ms * 1000);
-	}
-}
-
 /* After our FIN was acknowledged. @return false: the connection is gone */
 static bool fin_acknowledged(struct net_stack *stack, struct tcb *tcb)
 {
@@ -224,7 +220,8 @@ bool tcp_ack_input(struct net_stack *stack, struct tcb *tcb, const struct tcp_se
 		stack->counters.tcp_dsack++;
 		rack_on_dsack(stack->tcp, tcb);
 	}
-	take_rtt(stack, tcb, s, &news);
+	if (news.rtt_us != 0)
+		rtt_sample(tcb, news.rtt_us);
 	probe_on_ack(stack, tcb, s, &news);
 	if (news.acked > 0 || news.sacked > 0 || news.dsack || news.dupack)
 		recovery_on_ack(stack, tcb, &news);

@@ -123,7 +123,19 @@ void tcp_listen_input(struct net_stack *stack, const struct net_packet *packet,
 	tcb_schedule(stack, tcb);
 }
 
-/* The handshake is complete and measured; what is common to both sides. */
+/* The first round trip; of a SYN that was sent again only when its echo tells which it was. */
+static void measure(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *s)
+{
+	const struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
+	uint32_t ms = now_ms(stack) + tcb->ts_offset - s->ts_ecr;
+
+	if (cold->retries == 0)
+		rtt_sample(tcb, now32(stack) - cold->last_sent_us);
+	else if (s->has_timestamp && (tcb->flags & TCB_TIMESTAMPS) != 0 && ms < 60000)
+		rtt_sample(tcb, ms * 1000 + 1000);
+}
+
+/* The handshake is complete; what is common to both sides. */
 static void start(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *s)
 {
 	struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
@@ -132,8 +144,7 @@ static void start(struct net_stack *stack, struct tcb *tcb, const struct tcp_seg
 	cold->progress_us = now32(stack);
 	if ((tcb->flags & TCB_ACTIVE) != 0)
 		cold->user_timeout_us = TCP_USER_TIMEOUT_US;
-	if (cold->retries == 0)
-		rtt_sample(tcb, now32(stack) - cold->last_sent_us);
+	measure(stack, tcb, s);
 	congestion_init(tcb);
 	if (cold->retries > 0) /* RFC 6298, 5.7; RFC 5681, 3.1: a SYN was lost */
 		tcb->cwnd = tcb->mss;

@@ -10,24 +10,27 @@
 #define TCP_MSS_DEFAULT_V6 1220u
 #define TCP_MSS_FLOOR \
 	216u /* no smaller segments, whatever a peer or a router says (CVE-2019-11479) */
-#define TCP_RECEIVE_WINDOW  65536u
-#define TCP_SEND_QUEUE_MAX  (256u * 1024u)
-#define TCP_OOO_CHUNKS	    32u	     /* a connection */
-#define TCP_RTO_INITIAL_US  1000000u /* RFC 6298, 2.1 */
-#define TCP_RTO_MIN_US	    200000u
-#define TCP_RTO_MAX_US	    60000000u
-#define TCP_DELACK_US	    40000u
-#define TCP_PROBE_MIN_US    10000u
-#define TCP_PROBE_DELACK_US 200000u	/* RFC 8985, 7.2: WCDelAckT */
-#define TCP_USER_TIMEOUT_US 300000000u	/* 5 minutes */
-#define TCP_TIMEOUT_MAX_US  1800000000u /* times are compared in 32 bits of microseconds */
-#define TCP_SYN_RETRIES	    5u
-#define TCP_FIN_WAIT_2_US   60000000u
-#define TCP_TIME_WAIT_MS    60000u
-#define TCP_DUPACKS	    3u
-#define TCP_PAWS_IDLE_MS    (24u * 24 * 3600 * 1000) /* RFC 7323, 5.5 */
-#define TCP_CHALLENGE_MS    100u /* in the long run, an ACK that a stranger can provoke */
-#define TCP_CHALLENGE_BURST 10u
+#define TCP_RECEIVE_WINDOW   65536u
+#define TCP_SEND_QUEUE_MIN   (32u * 1024u)
+#define TCP_SEND_QUEUE_MAX   (4096u * 1024u)
+#define TCP_SEND_QUEUE_SHARE 8u	 /* a connection may fill this part of the chunks that are free */
+#define TCP_OOO_CHUNKS_MIN   32u /* a connection; more for large windows */
+#define TCP_OOO_CHUNKS_MAX   255u
+#define TCP_RTO_INITIAL_US   1000000u /* RFC 6298, 2.1 */
+#define TCP_RTO_MIN_US	     200000u
+#define TCP_RTO_MAX_US	     60000000u
+#define TCP_DELACK_US	     40000u
+#define TCP_PROBE_MIN_US     10000u
+#define TCP_PROBE_DELACK_US  200000u	 /* RFC 8985, 7.2: WCDelAckT */
+#define TCP_USER_TIMEOUT_US  300000000u	 /* 5 minutes */
+#define TCP_TIMEOUT_MAX_US   1800000000u /* times are compared in 32 bits of microseconds */
+#define TCP_SYN_RETRIES	     5u
+#define TCP_FIN_WAIT_2_US    60000000u
+#define TCP_TIME_WAIT_MS     60000u
+#define TCP_DUPACKS	     3u
+#define TCP_PAWS_IDLE_MS     (24u * 24 * 3600 * 1000) /* RFC 7323, 5.5 */
+#define TCP_CHALLENGE_MS     100u /* in the long run, an ACK that a stranger can provoke */
+#define TCP_CHALLENGE_BURST  10u
 
 /* --- connection.c --- */
 /* A new TCB in state CLOSED, in the table. @return NULL when there is none left */

@@ -54,6 +54,9 @@ int tcp_layer_create(struct net_stack *stack)
 	layer->half_open_max = clamp(s->connections / 4, HALF_OPEN_MIN, HALF_OPEN_MAX);
 	layer->receive_window = s->receive_window != 0 ? s->receive_window : TCP_RECEIVE_WINDOW;
 	layer->receive_scale = scale_for(layer->receive_window);
+	/* Two full segments fit a chunk; twice that, for small ones between holes. */
+	layer->ooo_chunks_max = (uint8_t)clamp(layer->receive_window * 2 / CHUNK_DATA,
+					       TCP_OOO_CHUNKS_MIN, TCP_OOO_CHUNKS_MAX);
 	/* Received data may fill half of the chunks; the rest stays for sending, which frees
 	 * memory. */
 	layer->receive_chunks_max = chunk_pool_count(s->chunks) / 2;

@@ -232,7 +232,8 @@ static void reply(struct net_stack *stack, const struct net_packet *packet,
 		return;
 	put_header(p, segment->destination_port, segment->source_port, seq, ack, TCP_HEADER + size,
 		   flags, 0);
-	memcpy(p + TCP_HEADER, options, size);
+	if (size != 0)
+		memcpy(p + TCP_HEADER, options, size);
 	finish_checksum(stack, frame, local, remote, p, TCP_HEADER + size,
 			checksum_add(0, p, TCP_HEADER + size));
 	net_frame_send(stack, &path, local, frame);

@@ -186,7 +186,7 @@ static struct chunk *insert_piece(struct net_stack *stack, struct tcb *tcb, stru
 
 	if (extend(prev, seq, data, size))
 		return prev;
-	if (tcb->ooo_chunks >= TCP_OOO_CHUNKS) {
+	if (tcb->ooo_chunks >= stack->tcp->ooo_chunks_max) {
 		stack->counters.tcp_drop_reassembly++;
 		return NULL;
 	}
@@ -225,7 +225,7 @@ static void store_out_of_order(struct net_stack *stack, struct tcb *tcb,
 
 	stack->counters.tcp_out_of_order++;
 	tcb_cold(stack->tcp, tcb)->ooo_recent = seq;
-	while (seq_lt(seq, end)) { /* at most TCP_OOO_CHUNKS + 1 rounds */
+	while (seq_lt(seq, end)) { /* at most ooo_chunks_max + 1 rounds */
 		uint32_t stop;
 
 		while (next != NULL && seq_le(next->mark + next->length, seq)) {

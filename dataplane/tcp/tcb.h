@@ -60,7 +60,7 @@ enum tcb_flag {
 	TCB_PROBE_OUT = 1 << 12,       /* a tail loss probe is not yet answered */
 	TCB_PROBE_RESENT = 1 << 13,    /* and it was a retransmission */
 	TCB_REORDERING = 1 << 14,      /* the path was seen to reorder */
-	TCB_CWND_LIMITED = 1 << 15,    /* the last output was stopped by cwnd */
+	TCB_CWND_LIMITED = 1 << 15,    /* the window was filled when something was last sent */
 	TCB_CLOSE_DUE = 1 << 16,       /* on_closed(close_reason) with the next output */
 	TCB_DSACK_DUE = 1 << 17,       /* report the duplicate in dsack_start..dsack_end */
 	TCB_RECOVERY = 1 << 18,	       /* in fast recovery, until snd_una passes `recover` */
@@ -289,7 +289,8 @@ struct tcp_layer {
 	struct chunk_pool *chunks;
 	uint32_t receive_chunks; /* held for received data */
 	uint32_t receive_chunks_max;
-	uint32_t list_head; /* output list: index + 1 */
+	uint8_t ooo_chunks_max; /* a connection */
+	uint32_t list_head;	/* output list: index + 1 */
 	uint32_t list_tail;
 	uint32_t list_count;
 	uint32_t receive_window; /* bytes */

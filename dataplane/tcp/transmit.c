@@ -81,10 +81,8 @@ static enum outcome send_lost(struct net_stack *stack, struct tcb *tcb, const st
 	     r = board_next(stack->tcp, &cursor)) {
 		if ((r->flags & RECORD_LOST) == 0)
 			continue;
-		if (tcb_pipe(tcb) + r->length > tcb->cwnd && tcb_pipe(tcb) > 0) {
-			tcb->flags |= TCB_CWND_LIMITED;
+		if (tcb_pipe(tcb) + r->length > tcb->cwnd && tcb_pipe(tcb) > 0)
 			return DONE;
-		}
 		if (net_port_room(stack, path->port) < 2)
 			return STUCK;
 		if (*burst == 0)
@@ -122,10 +120,8 @@ static uint32_t next_length(struct tcb *tcb, bool *fin)
 			return 0;
 		length = window;
 	}
-	if (length > 0 && tcb_pipe(tcb) + length > tcb->cwnd && tcb_pipe(tcb) > 0) {
-		tcb->flags |= TCB_CWND_LIMITED;
+	if (length > 0 && tcb_pipe(tcb) + length > tcb->cwnd && tcb_pipe(tcb) > 0)
 		return 0;
-	}
 	*fin = fin_due(tcb) && length == queued;
 	return length;
 }
@@ -200,14 +196,20 @@ static enum outcome send_new(struct net_stack *stack, struct tcb *tcb, const str
 
 /* Bytes that the application may queue: no more than can be sent soon, so that encryption happens
  * late. */
-static uint32_t send_room(const struct tcb *tcb)
+static uint32_t send_room(const struct tcp_layer *layer, const struct tcb *tcb)
 {
+	uint64_t share =
+		(uint64_t)chunk_pool_available(layer->chunks) * CHUNK_DATA / TCP_SEND_QUEUE_SHARE;
 	uint32_t target = tcb->cwnd < tcb->snd_wnd ? tcb->cwnd : tcb->snd_wnd;
 	uint32_t queued = tcb->send_end - tcb->snd_una;
 	uint32_t room;
 
-	if (target > TCP_SEND_QUEUE_MAX)
-		target = TCP_SEND_QUEUE_MAX;
+	if (share > TCP_SEND_QUEUE_MAX)
+		share = TCP_SEND_QUEUE_MAX;
+	else if (share < TCP_SEND_QUEUE_MIN)
+		share = TCP_SEND_QUEUE_MIN;
+	if (target > share)
+		target = (uint32_t)share;
 	if (target < tcb->mss)
 		target = tcb->mss;
 	room = queued < target ? target - queued : 0;
@@ -229,7 +231,7 @@ static bool ask_for_data(struct net_stack *stack, struct tcb *tcb)
 		if ((tcb->flags & (TCB_WANT_SEND | TCB_FIN_QUEUED)) != TCB_WANT_SEND ||
 		    (tcb->state != TCPS_ESTABLISHED && tcb->state != TCPS_CLOSE_WAIT))
 			return true;
-		room = send_room(tcb);
+		room = send_room(stack->tcp, tcb);
 		if (room == 0)
 			return true;
 		tcb->flags &= ~(uint32_t)TCB_WANT_SEND;
@@ -266,6 +268,22 @@ static enum outcome output_syn(struct net_stack *stack, struct tcb *tcb)
 	return DONE;
 }
 
+/*
+ * Whether the window was used, as of the last transmission (RFC 7661, 4.3): sessions are asked for
+ * no more than fits, so what is queued says nothing.
+ */
+static void note_use(struct tcb *tcb)
+{
+	uint32_t pipe = tcb_pipe(tcb);
+	bool limited =
+		pipe + tcb->mss > tcb->cwnd || (tcb->cwnd < tcb->ssthresh && tcb->cwnd < 2 * pipe);
+
+	if (limited)
+		tcb->flags |= TCB_CWND_LIMITED;
+	else
+		tcb->flags &= ~(uint32_t)TCB_CWND_LIMITED;
+}
+
 static enum outcome output_data(struct net_stack *stack, struct tcb *tcb)
 {
 	unsigned burst = BURST;
@@ -278,10 +296,11 @@ static enum outcome output_data(struct net_stack *stack, struct tcb *tcb)
 		tcp_set_retransmission(stack, tcb);
 		return DONE;
 	}
-	tcb->flags &= ~(uint32_t)TCB_CWND_LIMITED;
 	outcome = send_lost(stack, tcb, &path, &burst);
 	if (outcome == DONE && tcb->lost_bytes == 0 && may_send_data(tcb))
 		outcome = send_new(stack, tcb, &path, &burst);
+	if (burst != BURST)
+		note_use(tcb);
 	if (outcome != STUCK && (tcb->flags & TCB_ACK_NOW) != 0 &&
 	    (net_port_room(stack, path.port) == 0 ||
 	     !tcp_emit(stack, tcb, &path, tcb->snd_nxt, 0, TCP_ACK)))
