@@ -29,10 +29,15 @@ enum tls_result {
 			   emitted */
 };
 
-/** One-time process set-up: allocator, entropy through getrandom, crypto callback device. @return 0
- * or negative errno */
+/**
+ * Process set-up: the library and its crypto callback device. It allocates with malloc. Later calls
+ * do nothing.
+ * @return 0 or negative errno
+ */
 int tls_global_init(void);
-/** Bind the calling thread: wolfSSL's entropy for sessions made on this thread comes from *random.
+/**
+ * Bind the calling thread: wolfSSL's entropy for sessions made on this thread comes from *random,
+ * which must stay; NULL: from getrandom(2), as on threads that never call this.
  */
 void tls_thread_init(struct mr_random *random);
 

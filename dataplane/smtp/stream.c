@@ -43,6 +43,11 @@ enum flag {
 
 /* A write of this size is worth a record or segment of its own. */
 #define BYPASS_BYTES (CHUNK_DATA / 2)
+/*
+ * A peer can make TLS answer without reading the answers (KeyUpdate, RFC 8446, 4.6.3). More than
+ * this unacknowledged is far beyond what on_write_room ever lets a session write.
+ */
+#define UNACKNOWLEDGED_MAX (512u * 1024u)
 /* Plaintext that `room` bytes of TCP can carry: records of a chunk cost 29 octets each at most. */
 #define TLS_OVERHEAD(room) ((room) / 128 + 64)
 
@@ -121,8 +126,15 @@ static void release(struct stream *s)
 static int emit(void *context, const uint8_t *data, size_t size)
 {
 	struct stream *s = context;
-	int result = s->connection ? tcp_send(s->stack, s->connection, data, size) : -ENOTCONN;
+	int result;
 
+	if (!s->connection)
+		return -ENOTCONN;
+	if (tcp_unacknowledged(s->stack, s->connection) > UNACKNOWLEDGED_MAX) {
+		fail(s, STREAM_FAILED_MEMORY, "the peer does not read what it asks for");
+		return -ENOBUFS;
+	}
+	result = tcp_send(s->stack, s->connection, data, size);
 	if (result == -ENOBUFS)
 		fail(s, STREAM_FAILED_MEMORY, "no chunks to send with");
 	return result;

@@ -306,6 +306,35 @@ static void old_versions_and_weak_suites_are_refused_with_an_alert(void **state)
 	}
 }
 
+/* s_client's commands, which are single letters on a line without -quiet. */
+#define S_COMMANDS "timeout 20 openssl s_client -connect 127.0.0.1:$P -no_ign_eof -crlf "
+
+static void a_key_update_is_followed_in_both_directions(void **state)
+{
+	expect_served(
+		IDENTITY_P256,
+		"(printf 'EHLO a\\n'; sleep 0.3; echo K; sleep 0.3; echo k; sleep 0.3; printf 'NOOP\\n'; sleep 0.4)"
+		" | " S_COMMANDS "-tls1_3",
+		false, "TLSv1.3");
+}
+
+static void renegotiation_is_refused(void **state)
+{
+	struct party server;
+	char output[65536];
+
+	context = identity_server(IDENTITY_P256, NULL, 1);
+	serve_program(
+		"(printf 'EHLO a\\n'; sleep 0.3; echo R; sleep 0.4; printf 'NOOP\\n'; sleep 0.4) | " S_COMMANDS
+		"-tls1_2 2>&1",
+		false, &server, output, sizeof(output));
+	tls_context_release(context);
+	assert_int_equal(server.tls, 1);
+	if (!strstr(output, "RENEGOTIATING") || strstr(output, "221 farewell"))
+		fail_msg("'%s': %s", server.error, output);
+	assert_int_equal(server.failure, STREAM_FAILED_TLS);
+}
+
 static const uint8_t ticket_key[48] = "name-of-the-key.key-of-32-octets...............";
 
 static void a_refused_ticket_leads_to_a_full_handshake(void **state)
@@ -469,6 +498,8 @@ int main(void)
 		cmocka_unit_test(openssl_clients_are_served),
 		cmocka_unit_test(gnutls_clients_are_served),
 		cmocka_unit_test(old_versions_and_weak_suites_are_refused_with_an_alert),
+		cmocka_unit_test(a_key_update_is_followed_in_both_directions),
+		cmocka_unit_test(renegotiation_is_refused),
 		cmocka_unit_test(a_refused_ticket_leads_to_a_full_handshake),
 		cmocka_unit_test(openssl_servers_are_used),
 		cmocka_unit_test(a_server_without_common_suites_is_a_failure_in_words),

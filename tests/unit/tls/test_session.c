@@ -293,7 +293,7 @@ static void no_common_version_or_suite_is_named(void **state)
 	tls_context_release(sc);
 }
 
-static void renegotiation_is_not_offered_and_refused(void **state)
+static void a_record_under_another_type_is_refused(void **state)
 {
 	struct tls_context *cc = identity_client_tls12(),
 			   *sc = identity_server(IDENTITY_P256, NULL, 1);
@@ -302,8 +302,6 @@ static void renegotiation_is_not_offered_and_refused(void **state)
 	open_side(&client, cc, NULL);
 	open_side(&server, sc, NULL);
 	assert_true(handshake());
-	/* A ClientHello under the new keys: the library cannot be asked for one, so its write path
-	 * is. */
 	assert_int_equal(tls_session_write(client.session, "x", 1), TLS_DONE);
 	client.out[0] = 22; /* called a handshake record: the tag covers the type */
 	assert_int_equal(read_some(&server, &client, text, sizeof(text)), TLS_ERROR);
@@ -408,7 +406,7 @@ int main(void)
 		cmocka_unit_test(tls13_tickets_resume_at_their_listener_only),
 		cmocka_unit_test(tls12_tickets_resume_at_their_listener_only),
 		cmocka_unit_test(no_common_version_or_suite_is_named),
-		cmocka_unit_test(renegotiation_is_not_offered_and_refused),
+		cmocka_unit_test(a_record_under_another_type_is_refused),
 		cmocka_unit_test(a_refused_emit_fails_the_session),
 		cmocka_unit_test(a_large_write_makes_full_records),
 		cmocka_unit_test(contexts_refuse_what_does_not_fit),
