@@ -420,12 +420,25 @@ struct worker *worker_create(const struct worker_settings *settings, const struc
 	return worker;
 }
 
-/* Each ring is made by one side and shared; the worker with the lower index destroys. */
+static void take_back(struct worker *worker, struct ring *ring)
+{
+	struct frame *frame;
+
+	while (ring && ring_get(ring, &frame))
+		frame_free(worker->frames, frame);
+}
+
+/* Own frames are in the ring out and the ring back; the rings of a pair go with the worker of the
+ * higher index. */
 static void destroy_hand_offs(struct worker *worker)
 {
-	for (uint16_t i = (uint16_t)(worker->index + 1); i < worker->count; i++) {
+	for (uint16_t i = 0; i < worker->count; i++) {
 		struct hand_off *h = &worker->hand_offs[i];
 
+		take_back(worker, h->out);
+		take_back(worker, h->back_in);
+		if (i > worker->index)
+			continue;
 		ring_destroy(h->out);
 		ring_destroy(h->in);
 		ring_destroy(h->back_out);

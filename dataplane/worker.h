@@ -39,6 +39,7 @@ struct worker_settings {
 uint32_t worker_ring_slots(uint32_t server_sessions, uint32_t client_sessions);
 /** @return NULL when memory is short */
 struct worker *worker_create(const struct worker_settings *settings, const struct mr_now *now);
+/** When no worker runs any more; those that were joined are destroyed in the order of their indices. */
 void worker_destroy(struct worker *worker);
 /** Join two workers of one appliance with hand-off rings, both ways. @return 0 or -ENOMEM */
 int worker_join(struct worker *a, struct worker *b);
