@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define OUT_MAX 65536
+#define OUT_MAX 16384
 
 enum link_state {
 	LINK_FREE,

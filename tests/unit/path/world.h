@@ -19,7 +19,7 @@
 #include "dataplane/path/path.h"
 
 #define WORLD_HOSTS	 8
-#define WORLD_LINKS	 256
+#define WORLD_LINKS	 64
 #define WORLD_RESULTS	 4096
 #define WORLD_RECIPIENTS 8
 
