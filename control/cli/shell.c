@@ -84,6 +84,23 @@ static void print(struct shell *shell, const struct filter *filter, const json_t
 	free(text);
 }
 
+static void print_commands(struct shell *shell)
+{
+	const json_t *command;
+	size_t i;
+
+	if (shell_learn(shell) != 0)
+		return;
+	json_array_foreach(shell_commands(shell), i, command)
+	{
+		const char *words = json_string_value(json_object_get(command, "words"));
+		const char *help = json_string_value(json_object_get(command, "help"));
+
+		fprintf(shell->out, "  %-26s %s\n", words != NULL ? words : "",
+			help != NULL ? help : "");
+	}
+}
+
 /* Words of the shell itself. @return false when it is not one of them */
 static bool run_own(struct shell *shell, const struct words *words)
 {
@@ -94,7 +111,7 @@ static bool run_own(struct shell *shell, const struct words *words)
 		return true;
 	}
 	if (strcmp(words->word[0], "help") == 0 || strcmp(words->word[0], "?") == 0) {
-		shell_help(shell, "", 0);
+		print_commands(shell);
 		fputs("? and TAB help at any place; words may be cut; | filters what is printed; "
 		      "exit leaves\n",
 		      shell->out);

@@ -154,20 +154,26 @@ static size_t put_time(char *out, size_t size, uint64_t wall_us)
 				(unsigned)(wall_us % US_PER_S));
 }
 
-/* Copy so that what remote hosts said can neither break the line nor drive a terminal. */
+/*
+ * Copy so that what remote hosts said can neither break the line nor drive a terminal.
+ * @param size room in octets; what does not fit is cut and the cut is marked
+ */
 static size_t put_clean(char *out, size_t size, const char *text)
 {
+	static const char mark[] = "...";
 	size_t at = 0;
 
-	for (; *text != '\0' && at + 5 < size; text++) {
+	for (; *text != '\0'; text++) {
 		unsigned char c = (unsigned char)*text;
+		bool control = c < 0x20 || c == 0x7f;
 
-		if (c < 0x20 || c == 0x7f)
+		if (at + (control ? 4 : 1) + sizeof(mark) > size)
+			return at + (size_t)snprintf(out + at, size - at, "%s", mark);
+		if (control)
 			at += (size_t)snprintf(out + at, size - at, "\\x%02x", c);
 		else
 			out[at++] = (char)c;
 	}
-	out[at] = '\0';
 	return at;
 }
 
@@ -181,9 +187,7 @@ static void emit_line(enum log_level level, const char *area, const char *text)
 	at = put_time(line, sizeof(line), now.wall_us);
 	at += (size_t)snprintf(line + at, sizeof(line) - at, " %s %.32s: ", level_names[level],
 			       area);
-	at += put_clean(line + at, LOG_LINE_MAX - 4 - at, text);
-	if (strlen(text) >= LOG_LINE_MAX - 80 && at >= LOG_LINE_MAX - 16)
-		at += (size_t)snprintf(line + at, sizeof(line) - at, "...");
+	at += put_clean(line + at, LOG_LINE_MAX - at, text);
 	line[at++] = '\n';
 	emit(line, at);
 	state.statistics.lines++;

@@ -199,10 +199,15 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 			   "there is /, /metrics and /health\n");
 }
 
+/* What clients do wrong, mostly. */
 static void on_log(void *context, const char *format, va_list arguments)
 {
+	char text[256];
+
 	(void)context;
-	log_vwrite(LOG_LEVEL_WARNING, "metrics", format, arguments);
+	vsnprintf(text, sizeof(text), format, arguments);
+	text[strcspn(text, "\n")] = '\0';
+	log_debug("metrics", "%s", text);
 }
 
 /* ---- Life ---- */
