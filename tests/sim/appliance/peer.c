@@ -6,9 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CONTENT_MAX (256u << 10)
-#define LINE_SIZE   4096
-#define BURST	    32
+#define CONTENT_MAX	   (256u << 10)
+#define LINE_SIZE	   4096
+#define BURST		   32
+#define CLIENT_PATIENCE_US (300 * US_PER_S)
 
 /* ---- Content ---- */
 
@@ -96,6 +97,8 @@ enum client_step {
 struct client {
 	struct stream stream;
 	struct peer *peer;
+	struct client *next, **link; /* in the peer's list */
+	uint64_t heard_us;
 	struct line line;
 	enum client_step step;
 	uint32_t message;
@@ -235,6 +238,7 @@ static size_t client_receive(void *user, const uint8_t *data, size_t size)
 	struct client *c = user;
 	size_t used = 0;
 
+	c->heard_us = c->peer->now->mono_us;
 	while (take_line(&c->line, data, size, &used)) {
 		if (c->line.text[3] == '-')
 			continue;
@@ -281,6 +285,9 @@ static void client_closed(void *user, bool in_order, enum stream_failure failure
 	(void)reason;
 	client_give_up(c);
 	c->peer->sessions--;
+	*c->link = c->next;
+	if (c->next)
+		c->next->link = c->link;
 	free(c->content);
 	free(c);
 }
@@ -301,6 +308,7 @@ void peer_send_mail(struct peer *peer)
 		tcp_handle connection;
 
 		c->peer = peer;
+		c->heard_us = peer->now->mono_us;
 		if (tcp_connect(peer->stack, &peer->own, &peer->server, 25, 5 * US_PER_S,
 				&stream_tcp_callbacks, &c->stream, peer->now, &connection) < 0) {
 			free(c);
@@ -309,6 +317,23 @@ void peer_send_mail(struct peer *peer)
 		stream_init(&c->stream, peer->stack, connection, peer->chunks, &client_callbacks, c,
 			    peer->now, true);
 		peer->sessions++;
+		c->link = &peer->clients;
+		c->next = peer->clients;
+		if (c->next)
+			c->next->link = &c->next;
+		peer->clients = c;
+	}
+}
+
+/* A client does not wait for ever: the appliance may have vanished. */
+static void drop_silent_clients(struct peer *peer)
+{
+	struct client *next;
+
+	for (struct client *c = peer->clients; c; c = next) {
+		next = c->next;
+		if (peer->now->mono_us - c->heard_us > CLIENT_PATIENCE_US)
+			stream_abort(&c->stream);
 	}
 }
 
@@ -582,6 +607,7 @@ bool peer_turn(struct peer *peer, struct sim_link *in, struct sim_link *out)
 	busy = n > 0;
 	net_stack_input(peer->stack, frames, n, peer->now);
 	busy |= net_stack_timers(peer->stack, peer->now, 256) > 0;
+	drop_silent_clients(peer);
 	while ((n = net_stack_output(peer->stack, 0, frames, BURST, peer->now)) > 0) {
 		for (unsigned i = 0; i < n; i++) {
 			sim_link_send(out, frames[i]->data, frames[i]->length, peer->now->mono_us);

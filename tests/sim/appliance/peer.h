@@ -29,6 +29,8 @@ struct stored {
 	bool damaged; /**< not byte for byte what was sent */
 };
 
+struct client;
+
 struct peer {
 	struct net_stack *stack;
 	struct sim_frame_pool *frames;
@@ -43,6 +45,7 @@ struct peer {
 	uint8_t acknowledged[PEER_MESSAGES_MAX];
 	uint8_t refused[PEER_MESSAGES_MAX]; /**< 5xx: not the appliance's any more */
 	unsigned sessions, sessions_max;
+	struct client *clients;
 	/* sink */
 	struct tls_context *server_context;
 	struct sink_manners manners;
