@@ -92,16 +92,15 @@ static const struct stream_callbacks callbacks = {
 	.on_closed = on_closed,
 };
 
-void party_create(struct party *p, struct net_stack *stack, unsigned end)
+void party_init(struct party *p, struct net_stack *stack, tcp_handle connection, bool opening,
+		const struct mr_now *now)
 {
 	memset(p, 0, sizeof(*p));
 	p->take_limit = SIZE_MAX;
 	p->stack = stack;
-	p->chunks = chunk_pool_create((uint16_t)end, PARTY_CHUNKS);
+	p->chunks = chunk_pool_create(7, PARTY_CHUNKS);
 	p->stream = malloc(sizeof(*p->stream));
-	stream_init(p->stream, stack, fake_tcp_handle(stack, end), p->chunks, &callbacks, p,
-		    &p->now, end == 0);
-	fake_tcp_attach(stack, end, &stream_tcp_callbacks, p->stream);
+	stream_init(p->stream, stack, connection, p->chunks, &callbacks, p, now, opening);
 }
 
 void party_destroy(struct party *p)

@@ -8,7 +8,6 @@
 #define MILLRACE_TESTS_UNIT_STREAM_PARTY_H
 
 #include "dataplane/smtp/stream.h"
-#include "tests/unit/stream/fake_tcp.h"
 
 #define PARTY_CHUNKS 64
 
@@ -16,7 +15,6 @@ struct party {
 	struct stream *stream; /**< NULL once closed */
 	struct net_stack *stack;
 	struct chunk_pool *chunks;
-	struct mr_now now;
 	uint8_t *received;
 	size_t received_size;
 	size_t take_limit; /**< most bytes that one on_receive takes */
@@ -38,6 +36,10 @@ struct party {
 	void *extra;
 };
 
+/** On any connection whose callbacks are stream_tcp_callbacks with party->stream. */
+void party_init(struct party *party, struct net_stack *stack, tcp_handle connection, bool opening,
+		const struct mr_now *now);
+/** On an end of the stand-in for TCP (party_fake.c). */
 void party_create(struct party *party, struct net_stack *stack, unsigned end);
 void party_destroy(struct party *party);
 void party_write(struct party *party, const char *text);

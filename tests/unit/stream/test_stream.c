@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/stream/fake_tcp.h"
 #include "tests/unit/stream/party.h"
 
 #include <errno.h>

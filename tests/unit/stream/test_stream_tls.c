@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/stream/fake_tcp.h"
 #include "tests/unit/stream/party.h"
 #include "tests/unit/tls/identity.h"
 
