@@ -14,7 +14,7 @@ struct arena_block;
 
 struct configuration {
 	char file[256];
-	struct ly_ctx *context;
+	struct ly_ctx *context; /**< to be destroyed with it; NULL: another's */
 	struct document document;
 	struct arena_block *arena;
 
@@ -28,6 +28,10 @@ struct configuration {
 	struct queue_settings_view queue;
 	struct view view; /**< revision 0; its arrays are in the arena */
 };
+
+/** As config_load_text, with a model that the caller keeps (a fuzzer loads thousands a second). */
+struct configuration *config_load_with(const struct lys_module *module, const char *text, size_t size, const char *name,
+				       struct config_errors *errors);
 
 /** Zeroed. Never NULL: a configuration that does not fit in memory ends the program. */
 void *config_allocate(struct configuration *configuration, size_t size);

@@ -81,12 +81,11 @@ static int compare_errors(const void *a, const void *b)
 	return (left->line > right->line) - (left->line < right->line);
 }
 
-static struct configuration *load(const char *text, size_t size, const char *name,
-				  const char *yang_directory, struct config_errors *errors)
+struct configuration *config_load_with(const struct lys_module *module, const char *text,
+				       size_t size, const char *name, struct config_errors *errors)
 {
 	struct configuration *configuration = calloc(1, sizeof(*configuration));
 	struct document *document;
-	char error[256];
 
 	if (configuration == NULL)
 		abort();
@@ -95,12 +94,7 @@ static struct configuration *load(const char *text, size_t size, const char *nam
 	snprintf(configuration->file, sizeof(configuration->file), "%s", name);
 	document->file = configuration->file;
 	document->errors = errors;
-	configuration->context = schema_load(yang_directory, &document->module, error);
-	if (configuration->context == NULL) {
-		add_error(errors, name, error);
-		config_free(configuration);
-		return NULL;
-	}
+	document->module = module;
 	document_read(document, text, size);
 	if (document->tree != NULL)
 		add_implied(document);
@@ -113,6 +107,28 @@ static struct configuration *load(const char *text, size_t size, const char *nam
 	qsort(errors->errors, errors->count, sizeof(errors->errors[0]), compare_errors);
 	config_free(configuration);
 	return NULL;
+}
+
+static struct configuration *load(const char *text, size_t size, const char *name,
+				  const char *yang_directory, struct config_errors *errors)
+{
+	struct configuration *configuration;
+	const struct lys_module *module;
+	struct ly_ctx *context;
+	char error[256];
+
+	errors->count = 0;
+	context = schema_load(yang_directory, &module, error);
+	if (context == NULL) {
+		add_error(errors, name, error);
+		return NULL;
+	}
+	configuration = config_load_with(module, text, size, name, errors);
+	if (configuration != NULL)
+		configuration->context = context;
+	else
+		ly_ctx_destroy(context);
+	return configuration;
 }
 
 struct configuration *config_load_text(const char *text, const char *name,
