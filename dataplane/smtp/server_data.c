@@ -306,7 +306,7 @@ static size_t take_chunk(struct server_engine *engine, const uint8_t *data, size
 		size = engine->chunk_left;
 	engine->chunk_left -= size;
 	engine->data_octets += size;
-	if (!engine->chunk_refused)
+	if (!engine->chunk_refused && size > 0)
 		intake_chunk(&engine->transaction->intake, data, size);
 	if (engine->chunk_left > 0)
 		set_data_deadline(engine);
