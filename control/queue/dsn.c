@@ -17,6 +17,7 @@ struct writer {
 	struct chunk_list *list;
 	struct chunk_pool *pool;
 	bool full;
+	bool ascii; /**< replies must not make the notice 8-bit: the way back may not take that */
 };
 
 static void put_bytes(struct writer *w, const void *data, size_t size)
@@ -49,6 +50,17 @@ static bool is_ascii(const char *text)
 	return true;
 }
 
+/** A reply, in what the notice may hold. @param text at least REPLY_TEXT bytes */
+static const char *reply_text(const struct writer *w, const char *reply, char *text)
+{
+	size_t i;
+
+	for (i = 0; reply[i] && i < REPLY_TEXT - 1; i++)
+		text[i] = (char)(w->ascii && (unsigned char)reply[i] & 0x80 ? '?' : reply[i]);
+	text[i] = '\0';
+	return text;
+}
+
 static int hex(char c)
 {
 	if (c >= '0' && c <= '9')
@@ -66,7 +78,7 @@ char *xtext_decode(const char *text, char *to, size_t size)
 		int value = high * 16 + low;
 
 		/* What it decodes to must not end the line or the field. */
-		if (low >= 0 && value >= 0x20 && value != 0x7f) {
+		if (low >= 0 && value >= 0x20 && value < 0x7f) {
 			to[used++] = (char)value;
 			text += 3;
 		} else {
@@ -141,15 +153,17 @@ static struct enhanced_code status_of(const struct dsn_recipient *recipient)
 
 static void put_people_recipient(struct writer *w, const struct dsn_recipient *recipient)
 {
+	char text[REPLY_TEXT];
+
 	put(w, "  <%.600s>\r\n", recipient->address);
 	if (!recipient->reply[0])
 		return;
 	if (recipient->remote)
 		put(w, "    %.255s said:\r\n", recipient->host[0] ? recipient->host : "The peer");
 	if (recipient->remote && recipient->code)
-		put(w, "    %u %.400s\r\n", recipient->code, recipient->reply);
+		put(w, "    %u %s\r\n", recipient->code, reply_text(w, recipient->reply, text));
 	else
-		put(w, "    %.400s\r\n", recipient->reply);
+		put(w, "    %s\r\n", reply_text(w, recipient->reply, text));
 }
 
 static void put_people(struct writer *w, const struct dsn *dsn)
@@ -199,7 +213,7 @@ static void put_status_recipient(struct writer *w, const struct dsn_recipient *r
 {
 	static const char *const actions[] = {"failed", "delayed", "relayed"};
 	struct enhanced_code status = status_of(recipient);
-	char text[40];
+	char text[REPLY_TEXT];
 
 	put(w, "\r\n");
 	if (recipient->orcpt)
@@ -211,9 +225,10 @@ static void put_status_recipient(struct writer *w, const struct dsn_recipient *r
 	if (recipient->host[0])
 		put(w, "Remote-MTA: dns;%.255s\r\n", recipient->host);
 	if (recipient->reply[0] && recipient->remote && recipient->code)
-		put(w, "Diagnostic-Code: smtp;%u %.400s\r\n", recipient->code, recipient->reply);
+		put(w, "Diagnostic-Code: smtp;%u %s\r\n", recipient->code,
+		    reply_text(w, recipient->reply, text));
 	else if (recipient->reply[0])
-		put(w, "Diagnostic-Code: x-millrace;%.400s\r\n", recipient->reply);
+		put(w, "Diagnostic-Code: x-millrace;%s\r\n", reply_text(w, recipient->reply, text));
 	if (recipient->attempted_us)
 		put(w, "Last-Attempt-Date: %s\r\n", date(recipient->attempted_us, text));
 	if (recipient->action == DSN_DELAYED)
@@ -287,16 +302,6 @@ static bool needs_utf8(const struct dsn *dsn)
 	return false;
 }
 
-static bool has_8bit_text(const struct dsn *dsn)
-{
-	for (unsigned i = 0; i < dsn->recipient_count; i++) {
-		if (!is_ascii(dsn->recipients[i].reply) ||
-		    (dsn->recipients[i].orcpt && strchr(dsn->recipients[i].orcpt, '+')))
-			return true;
-	}
-	return false;
-}
-
 static uint32_t result_flags(const struct dsn *dsn, bool utf8)
 {
 	uint32_t flags = MESSAGE_GENERATED;
@@ -305,8 +310,7 @@ static uint32_t result_flags(const struct dsn *dsn, bool utf8)
 		flags |= MESSAGE_SMTPUTF8 | MESSAGE_8BITMIME;
 	if (!is_ascii(dsn->to))
 		flags |= MESSAGE_HEADER_8BIT;
-	if (utf8 || has_8bit_text(dsn) ||
-	    (dsn->original && dsn->full && dsn->flags & MESSAGE_BODY_8BIT))
+	if (utf8 || (dsn->original && dsn->full && dsn->flags & MESSAGE_BODY_8BIT))
 		flags |= MESSAGE_BODY_8BIT | MESSAGE_8BITMIME;
 	if (dsn->original)
 		flags |= dsn->flags & MESSAGE_LONG_LINES;
@@ -316,8 +320,8 @@ static uint32_t result_flags(const struct dsn *dsn, bool utf8)
 int dsn_compose(const struct dsn *dsn, struct chunk_list *out, struct chunk_pool *pool,
 		struct dsn_result *result)
 {
-	struct writer w = {out, pool, false};
 	bool utf8 = needs_utf8(dsn);
+	struct writer w = {.list = out, .pool = pool, .ascii = !utf8};
 	char boundary[MESSAGE_ID_TEXT + 16], id[MESSAGE_ID_TEXT];
 	const char *encoding;
 

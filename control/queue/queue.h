@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * A queue shard: owns the messages that its workers accept, from commit to their last recipient's end: spool records,
- * index, routing, schedule, grants, DSNs, ledger (DESIGN.md, decisions 4, 5 and 6).
+ * A queue shard: owns the messages that its workers accept, from commit to their last recipient's
+ * end: spool records, index, routing, schedule, grants, DSNs, ledger (DESIGN.md, decisions 4, 5 and
+ * 6).
  *
- * Owner: one control thread, which turns it. It never blocks. Show and request commands run inside a turn through
- * control/executor.h.
+ * Owner: one control thread, which turns it. It never blocks. Show and request commands run inside
+ * a turn through control/executor.h.
  *
  * What must hold: the ledger balances at all times, in recipients:
- *   accepted + generated = queued + delivered + bounced + expired + removed + discarded + quarantined
+ *   accepted + generated = queued + delivered + bounced + expired + removed + discarded +
+ * quarantined
  */
 #ifndef MILLRACE_CONTROL_QUEUE_QUEUE_H
 #define MILLRACE_CONTROL_QUEUE_QUEUE_H
@@ -44,11 +46,11 @@ struct queue_pool {
 
 /** Settings of a recipient domain (exact or ".parent") or of a site; the most specific wins. */
 struct queue_destination {
-	char domain[256];		/**< lower-case A-label; "" is the default */
+	char domain[256]; /**< lower-case A-label; "" is the default */
 	struct path_settings settings;
-	uint64_t message_rate_per_hour;	/**< per path; 0: no limit */
+	uint64_t message_rate_per_hour; /**< per path; 0: no limit */
 	unsigned fixed_host_count;	/**< a smart host instead of MX: */
-	const char *const *fixed_hosts;	/**< "name", "[address]", either with ":port" */
+	const char *const *fixed_hosts; /**< "name", "[address]", either with ":port" */
 };
 
 struct queue_settings_view {
@@ -56,27 +58,28 @@ struct queue_settings_view {
 	unsigned source_count;
 	const struct queue_source *sources;
 	unsigned pool_count;
-	const struct queue_pool *pools;	  /**< the first is the default */
+	const struct queue_pool *pools; /**< the first is the default */
 	unsigned destination_count;
 	const struct queue_destination *destinations; /**< [0] is the default */
-	uint64_t retry_initial_us;	  /**< RFC 5321, 4.5.4.1 */
+	uint64_t retry_initial_us;		      /**< RFC 5321, 4.5.4.1 */
 	uint64_t retry_max_us;
-	uint32_t retry_factor_percent;	  /**< 200: doubling */
-	uint32_t retry_jitter_percent;	  /**< +- of the interval */
+	uint32_t retry_factor_percent; /**< 200: doubling */
+	uint32_t retry_jitter_percent; /**< +- of the interval */
 	uint64_t expire_us;
-	uint64_t delay_notice_after_us;	  /**< for NOTIFY=DELAY; 0: never */
-	uint64_t dsn_return_max;	  /**< bodies larger than this come back as header only (RFC 3461, 5.3 / 4.3) */
-	uint64_t body_memory_bytes;	  /**< bodies of waiting messages leave memory above this */
-	const char *hostname;		  /**< Reporting-MTA, DSN's From domain */
-	const char *postmaster;		  /**< DSN's From address */
+	uint64_t delay_notice_after_us; /**< for NOTIFY=DELAY; 0: never */
+	uint64_t dsn_return_max;	/**< bodies larger than this come back as header only (RFC
+					   3461, 5.3 / 4.3) */
+	uint64_t body_memory_bytes;	/**< bodies of waiting messages leave memory above this */
+	const char *hostname;		/**< Reporting-MTA, DSN's From domain */
+	const char *postmaster;		/**< DSN's From address */
 };
 
 struct queue_shard_settings {
 	uint16_t shard;
 	uint32_t node;
-	uint64_t messages_max;		/**< table sizes; over them new mail gets COMMIT_OVERLOAD */
+	uint64_t messages_max; /**< table sizes; over them new mail gets COMMIT_OVERLOAD */
 	uint64_t recipients_max;
-	uint32_t chunks;		/**< of its own pool, for bodies read back and DSNs */
+	uint32_t chunks; /**< of its own pool, for bodies read back and DSNs */
 	uint16_t chunk_home;
 	struct mr_random *random;
 	struct resolver *resolver;
@@ -89,22 +92,25 @@ struct queue_shard_settings {
 		struct ring *to_worker;
 		uint16_t home;
 	} workers[WORKERS_MAX];
-	/** Password check (control/config's user file); called on the shard's thread by a helper of its own if slow. */
-	void (*authenticate)(void *context, struct auth_request *request, void (*done)(void *user, struct auth_request *),
-			     void *user);
+	/** Password check (control/config's user file); called on the shard's thread by a helper of
+	 * its own if slow. */
+	void (*authenticate)(void *context, struct auth_request *request,
+			     void (*done)(void *user, struct auth_request *), void *user);
 	void *authenticate_context;
 };
 
 /** Open the spool and rebuild the index. Blocks. @param error at least 256 bytes */
 struct queue_shard *queue_shard_create(const struct queue_shard_settings *settings,
-				       const struct queue_settings_view *view, const struct mr_now *now, char *error);
+				       const struct queue_settings_view *view,
+				       const struct mr_now *now, char *error);
 void queue_shard_destroy(struct queue_shard *shard);
 /** Free it without writing anything: what a crash leaves. For tests. */
 void queue_shard_abandon(struct queue_shard *shard);
 /** message_id.origin for the shard's workers. */
 uint64_t queue_shard_id_origin(const struct queue_shard *shard);
 /** Adopt a new configuration. The old one may be freed when this returns. */
-void queue_shard_configure(struct queue_shard *shard, const struct queue_settings_view *view, const struct mr_now *now);
+void queue_shard_configure(struct queue_shard *shard, const struct queue_settings_view *view,
+			   const struct mr_now *now);
 /** One turn: rings, spool, resolver, wheel, deliveries. @return true when it did something */
 bool queue_shard_turn(struct queue_shard *shard, const struct mr_now *now);
 uint64_t queue_shard_next_deadline(const struct queue_shard *shard);
@@ -115,7 +121,8 @@ bool queue_shard_is_drained(const struct queue_shard *shard);
 /** enum commit_result that workers should refuse new mail with; COMMIT_DONE: accepting. */
 uint32_t queue_shard_refusal(const struct queue_shard *shard);
 
-/** In recipients. `accepted` and the ends are counted over the life of the spool (kept in its notes). */
+/** In recipients. `accepted` and the ends are counted over the life of the spool (kept in its
+ * notes). */
 struct queue_ledger {
 	uint64_t accepted, generated;
 	uint64_t queued, delivered, bounced, expired, removed, discarded, quarantined;
@@ -124,7 +131,8 @@ struct queue_ledger {
 };
 void queue_shard_ledger(const struct queue_shard *shard, struct queue_ledger *out);
 
-/* Show and request, from within the shard's thread (control/executor.h). JSON by jansson; the caller owns it. */
+/* Show and request, from within the shard's thread (control/executor.h). JSON by jansson; the
+ * caller owns it. */
 #include <jansson.h>
 /** Domains with counts, oldest, next attempt; filter by domain or NULL. */
 json_t *queue_shard_show_queue(struct queue_shard *shard, const char *domain);
@@ -145,23 +153,25 @@ struct queue_selector {
 	bool all;
 };
 /** Attempt now. @return recipients affected */
-uint64_t queue_shard_request_retry(struct queue_shard *shard, const struct queue_selector *selector);
+uint64_t queue_shard_request_retry(struct queue_shard *shard,
+				   const struct queue_selector *selector);
 /** Remove without a DSN (ledger: removed). @param dry_run count only @return recipients affected */
-uint64_t queue_shard_request_delete(struct queue_shard *shard, const struct queue_selector *selector, bool dry_run);
+uint64_t queue_shard_request_delete(struct queue_shard *shard,
+				    const struct queue_selector *selector, bool dry_run);
 
-#define QUEUE_COUNTERS(X)                                                                                            \
-	X(messages_committed, "messages made durable")                                                               \
-	X(messages_refused, "messages not taken: space, error or overload")                                          \
-	X(messages_finished, "messages whose last recipient ended")                                                  \
-	X(deliveries, "transactions handed to workers")                                                              \
-	X(dsn_failure, "DSNs made: failed")                                                                          \
-	X(dsn_delay, "DSNs made: delayed")                                                                           \
-	X(dsn_success, "DSNs made: delivered or relayed")                                                            \
-	X(dsn_suppressed, "DSNs not made: null sender or NOTIFY=NEVER")                                              \
-	X(resolutions, "routes looked up")                                                                           \
-	X(resolutions_failed, "routes that failed for now")                                                          \
-	X(bodies_dropped, "bodies that left memory")                                                                 \
-	X(bodies_read, "bodies read back from the spool")                                                            \
+#define QUEUE_COUNTERS(X)                                                   \
+	X(messages_committed, "messages made durable")                      \
+	X(messages_refused, "messages not taken: space, error or overload") \
+	X(messages_finished, "messages whose last recipient ended")         \
+	X(deliveries, "transactions handed to workers")                     \
+	X(dsn_failure, "DSNs made: failed")                                 \
+	X(dsn_delay, "DSNs made: delayed")                                  \
+	X(dsn_success, "DSNs made: delivered or relayed")                   \
+	X(dsn_suppressed, "DSNs not made: null sender or NOTIFY=NEVER")     \
+	X(resolutions, "routes looked up")                                  \
+	X(resolutions_failed, "routes that failed for now")                 \
+	X(bodies_dropped, "bodies that left memory")                        \
+	X(bodies_read, "bodies read back from the spool")                   \
 	X(spool_corrupt, "bodies that did not match their checksum")
 
 struct queue_counters {

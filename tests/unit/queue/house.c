@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define START_WALL    UINT64_C(1700000000000000)
-#define WORKER_CHUNKS 8192u
+#define START_WALL UINT64_C(1700000000000000)
 #define GROW(array, count)                                                                        \
 	do {                                                                                      \
 		if (((count) & ((count)-1)) == 0)                                                 \
@@ -58,6 +57,7 @@ void house_init(struct house *house, uint64_t seed)
 	house->disk = disk_sim_create(&disk);
 	house->resolver = resolver_sim_create();
 	house->worker_count = 1;
+	house->worker_chunks = 1024;
 	destination->settings = (struct path_settings){
 		.tls = TLS_LEVEL_MAY, .connections_max = 10, .recipients_per_message = 100};
 	snprintf(house->sources[0].name, VIEW_NAME_MAX, "one");
@@ -91,10 +91,10 @@ void house_init(struct house *house, uint64_t seed)
 		.node = 7,
 		.messages_max = 200000,
 		.recipients_max = 400000,
-		.chunks = 4096,
+		.chunks = 512,
 		.chunk_home = 100,
-		.spool = {.segment_size = 16 << 20,
-			  .segments = 64,
+		.spool = {.segment_size = 1 << 20,
+			  .segments = 256,
 			  .segments_initial = 2,
 			  .batch_bytes = 256 << 10},
 	};
@@ -106,7 +106,7 @@ static void workers_make(struct house *house)
 		struct house_worker *worker = &house->workers[w];
 
 		if (!worker->chunks)
-			worker->chunks = chunk_pool_create((uint16_t)w, WORKER_CHUNKS);
+			worker->chunks = chunk_pool_create((uint16_t)w, house->worker_chunks);
 		worker->from_worker = ring_create(4096, sizeof(struct record));
 		worker->to_worker = ring_create(4096, sizeof(struct record));
 		house->settings.workers[w].from_worker = worker->from_worker;
@@ -154,6 +154,10 @@ void house_start(struct house *house)
 
 void house_crash(struct house *house)
 {
+	for (const struct loan *loan = house->shard->loans; loan; loan = loan->all_next) {
+		if (loan->state == LOAN_OUT || loan->state == LOAN_RECORDING)
+			house->at_risk += loan->delivery.recipient_count;
+	}
 	queue_shard_abandon(house->shard);
 	house->shard = NULL;
 	resolver_sim_drop(house->resolver);
@@ -182,7 +186,7 @@ static void check_chunks(const struct house *house)
 
 	for (unsigned w = 0; w < house->worker_count; w++) {
 		available += chunk_pool_available(house->workers[w].chunks);
-		count += WORKER_CHUNKS;
+		count += house->worker_chunks;
 	}
 	if (house->shard->commit_count == 0 && house->shard->reads == 0)
 		assert_int_equal(count, available + held);

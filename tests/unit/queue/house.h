@@ -100,6 +100,7 @@ struct house {
 	struct queue_pool pools[4];
 	struct queue_destination destinations[8];
 	unsigned worker_count;
+	uint32_t worker_chunks;
 	struct house_worker workers[HOUSE_WORKERS_MAX];
 	house_decide decide;
 	uint64_t hold_us;	   /**< workers answer after so long */
@@ -119,6 +120,7 @@ struct house {
 	size_t notice_count;
 	uint64_t serial;
 	uint64_t auth_answers;
+	uint64_t at_risk; /**< recipients whose outcome was not durable when the process died */
 };
 
 /** One worker, one source, generous limits; change fields, then house_start. */
