@@ -64,7 +64,7 @@ static uint32_t cubic_reduce(struct tcb *tcb, uint32_t now_us)
 
 static void cubic_begin_epoch(struct tcb *tcb, struct cubic *c, float cwnd, uint32_t now_us)
 {
-	c->epoch_us = now_us | 1;
+	c->epoch_us = now_us != 0 ? now_us : 1;
 	c->w_est = cwnd;
 	c->cwnd = cwnd;
 	if (c->w_max > cwnd) {
@@ -87,7 +87,7 @@ static void cubic_avoid(struct tcb *tcb, uint32_t acked, uint32_t now_us)
 		cubic_begin_epoch(tcb, &c, cwnd, now_us);
 	if (c.cwnd < cwnd || c.cwnd >= cwnd + 1)
 		c.cwnd = cwnd;
-	t = (float)(now_us - c.epoch_us) * 1e-6f + (float)tcb->srtt_us * 1e-6f;
+	t = (float)(int32_t)(now_us - c.epoch_us) * 1e-6f + (float)tcb->srtt_us * 1e-6f;
 	d = t - c.k;
 	target = CUBIC_C * d * d * d + c.w_max; /* one round trip from now */
 	if (target < c.cwnd)

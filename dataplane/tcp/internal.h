@@ -25,7 +25,7 @@
 #define TCP_USER_TIMEOUT_US  300000000u	 /* 5 minutes */
 #define TCP_TIMEOUT_MAX_US   1800000000u /* times are compared in 32 bits of microseconds */
 #define TCP_SYN_RETRIES	     5u
-#define TCP_FIN_WAIT_2_US    60000000u
+#define TCP_FIN_WAIT_2_US    300000000u /* without a segment from the peer */
 #define TCP_TIME_WAIT_MS     60000u
 #define TCP_DUPACKS	     3u
 #define TCP_PAWS_IDLE_MS     (24u * 24 * 3600 * 1000) /* RFC 7323, 5.5 */

@@ -215,14 +215,17 @@ static void set_timer(struct net_stack *stack, struct tcb *tcb, const struct ack
 void recovery_on_ack(struct net_stack *stack, struct tcb *tcb, const struct ack_news *news)
 {
 	struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
+	bool grow = true;
 	uint32_t wait = 0;
 
 	if (news->dsack && cold->undo_pending > 0 && --cold->undo_pending == 0)
 		undo(stack, tcb);
 	else if (news->spurious && (tcb->flags & (TCB_RECOVERY | TCB_LOSS)) != 0)
 		undo(stack, tcb);
-	if ((tcb->flags & (TCB_RECOVERY | TCB_LOSS)) != 0 && seq_le(tcb->recover, tcb->snd_una))
+	if ((tcb->flags & (TCB_RECOVERY | TCB_LOSS)) != 0 && seq_le(tcb->recover, tcb->snd_una)) {
 		leave_recovery(stack, tcb);
+		grow = false; /* what it acknowledges was sent before the reduction */
+	}
 	if ((tcb->flags & TCB_SACK) != 0)
 		wait = rack_detect(stack, tcb);
 	else
@@ -231,7 +234,7 @@ void recovery_on_ack(struct net_stack *stack, struct tcb *tcb, const struct ack_
 		enter_recovery(stack, tcb);
 	if ((tcb->flags & TCB_RECOVERY) != 0)
 		prr_update(stack, tcb, news);
-	else
+	else if (grow)
 		congestion_on_ack(tcb, news->acked, now32(stack));
 	set_timer(stack, tcb, news, wait);
 }

@@ -122,6 +122,9 @@ static uint32_t next_length(struct tcb *tcb, bool *fin)
 	}
 	if (length > 0 && tcb_pipe(tcb) + length > tcb->cwnd && tcb_pipe(tcb) > 0)
 		return 0;
+	/* The session has more, and ACKs are on their way: whole segments. */
+	if (length < tcb->mss && (tcb->flags & TCB_WANT_SEND) != 0 && used >= 2u * tcb->mss)
+		return 0;
 	*fin = fin_due(tcb) && length == queued;
 	return length;
 }
@@ -194,28 +197,30 @@ static enum outcome send_new(struct net_stack *stack, struct tcb *tcb, const str
 	}
 }
 
-/* Bytes that the application may queue: no more than can be sent soon, so that encryption happens
- * late. */
+static uint32_t less(uint64_t a, uint64_t b)
+{
+	return a > b ? (uint32_t)(a - b) : 0;
+}
+
+/* Bytes that the application may queue: what could be sent now, so that encryption happens late. */
 static uint32_t send_room(const struct tcp_layer *layer, const struct tcb *tcb)
 {
 	uint64_t share =
 		(uint64_t)chunk_pool_available(layer->chunks) * CHUNK_DATA / TCP_SEND_QUEUE_SHARE;
-	uint32_t target = tcb->cwnd < tcb->snd_wnd ? tcb->cwnd : tcb->snd_wnd;
 	uint32_t queued = tcb->send_end - tcb->snd_una;
-	uint32_t room;
+	uint32_t room = less(tcb->cwnd, (uint64_t)tcb_pipe(tcb) + unsent(tcb) + tcb->lost_bytes);
 
 	if (share > TCP_SEND_QUEUE_MAX)
 		share = TCP_SEND_QUEUE_MAX;
 	else if (share < TCP_SEND_QUEUE_MIN)
 		share = TCP_SEND_QUEUE_MIN;
-	if (target > share)
-		target = (uint32_t)share;
-	if (target < tcb->mss)
-		target = tcb->mss;
-	room = queued < target ? target - queued : 0;
-	/* Not in driblets: two segments, or a quarter of the window. */
-	if (queued > 0 && room < 2u * tcb->mss && room < target / 4)
-		return 0;
+	if (room > less(tcb->snd_wnd, queued))
+		room = less(tcb->snd_wnd, queued);
+	if (room > less(share, queued))
+		room = less(share, queued);
+	if (room <
+	    tcb->mss) /* not in driblets; but something must be there to probe a zero window with */
+		return queued == 0 ? tcb->mss : 0;
 	return room;
 }
 
