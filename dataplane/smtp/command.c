@@ -8,14 +8,36 @@
 /** Twenty digits are RFC 1870's limit, and RFC 3030 has none: one that we can count with. */
 #define BDAT_SIZE_MAX (UINT64_MAX / 2)
 
-static const struct {
-	const char *name;
-	enum smtp_verb verb;
-} verbs[] = {
-#define X(name) {#name, SMTP_##name},
+/** The longest verb: its letters fit a word, so that all are compared at once. */
+#define VERB_MAX 8
+
+/** Up to eight octets as one word, letters in upper case. */
+static uint64_t verb_word(const char *text, size_t size)
+{
+	char octets[VERB_MAX] = {0};
+	uint64_t word;
+
+	for (size_t i = 0; i < size; i++)
+		octets[i] =
+			(char)(text[i] >= 'a' && text[i] <= 'z' ? text[i] - 'a' + 'A' : text[i]);
+	memcpy(&word, octets, sizeof(word));
+	return word;
+}
+
+static enum smtp_verb verb_of(const char *text, size_t size)
+{
+	uint64_t word;
+
+	if (size == 0 || size > VERB_MAX)
+		return SMTP_UNKNOWN_VERB;
+	word = verb_word(text, size);
+#define X(name)                                          \
+	if (word == verb_word(#name, sizeof(#name) - 1)) \
+		return SMTP_##name;
 	SMTP_VERBS(X)
 #undef X
-};
+	return SMTP_UNKNOWN_VERB;
+}
 
 static bool is_blank(char c)
 {
@@ -29,10 +51,7 @@ void smtp_command_parse(const char *line, size_t size, struct smtp_command *out)
 	*out = (struct smtp_command){.verb = SMTP_UNKNOWN_VERB};
 	while (length < size && !is_blank(line[length]))
 		length++;
-	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
-		if (strlen(verbs[i].name) == length &&
-		    strncasecmp(line, verbs[i].name, length) == 0)
-			out->verb = verbs[i].verb;
+	out->verb = verb_of(line, length);
 	while (length < size && is_blank(line[length]))
 		length++;
 	while (size > length && is_blank(line[size - 1]))

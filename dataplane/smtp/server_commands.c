@@ -408,7 +408,7 @@ void server_command(struct server_engine *engine, const char *line, size_t size)
 	if (engine->greeted != GREETED_EHLO && command.verb != SMTP_QUIT &&
 	    command.verb != SMTP_STARTTLS && server_is_unauthorized_pipelining(engine))
 		return;
-	if (smtp_line_is_http(line, size))
+	if (command.verb == SMTP_UNKNOWN_VERB && smtp_line_is_http(line, size))
 		server_reply(engine, REPLY_HTTP);
 	else if (is_too_long(&command, size))
 		server_reply(engine, REPLY_LINE_TOO_LONG);

@@ -8,13 +8,14 @@
 #include <strings.h>
 
 static const struct {
-	const char *text;
+	const char *line;
+	size_t size;
 	enum server_reply_effect effect;
 } replies[REPLY_COUNT] = {
 #define REPLY_EFFECT_GOES_ON  REPLY_GOES_ON
 #define REPLY_EFFECT_IS_ERROR REPLY_IS_ERROR
 #define REPLY_EFFECT_CLOSES   REPLY_CLOSES
-#define X(name, effect, text) {text, REPLY_EFFECT_##effect},
+#define X(name, effect, text) {text "\r\n", sizeof(text "\r\n") - 1, REPLY_EFFECT_##effect},
 	SERVER_REPLIES(X)
 #undef X
 };
@@ -59,6 +60,18 @@ static void count_error(struct server_engine *engine)
 	server_reply(engine, REPLY_TOO_MANY_ERRORS);
 }
 
+static void reply_line(struct server_engine *engine, enum server_reply_effect effect,
+		       const char *line, size_t size)
+{
+	if (engine->state == SERVER_CLOSED)
+		return;
+	server_write(engine, line, size);
+	if (effect == REPLY_CLOSES)
+		server_close(engine);
+	else if (effect == REPLY_IS_ERROR)
+		count_error(engine);
+}
+
 void server_reply_text(struct server_engine *engine, enum server_reply_effect effect,
 		       const char *text)
 {
@@ -66,18 +79,12 @@ void server_reply_text(struct server_engine *engine, enum server_reply_effect ef
 	int size = snprintf(line, sizeof(line), "%s\r\n", text);
 
 	assert(size > 0 && size < (int)sizeof(line));
-	if (engine->state == SERVER_CLOSED)
-		return;
-	server_write(engine, line, (size_t)size);
-	if (effect == REPLY_CLOSES)
-		server_close(engine);
-	else if (effect == REPLY_IS_ERROR)
-		count_error(engine);
+	reply_line(engine, effect, line, (size_t)size);
 }
 
 void server_reply(struct server_engine *engine, enum server_reply reply)
 {
-	server_reply_text(engine, replies[reply].effect, replies[reply].text);
+	reply_line(engine, replies[reply].effect, replies[reply].line, replies[reply].size);
 }
 
 void server_greet(struct server_engine *engine)

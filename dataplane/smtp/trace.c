@@ -5,8 +5,17 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <string.h>
 
 #define SECONDS_PER_DAY 86400u
+
+/* Texts of known sizes: what is put fits. */
+_Static_assert(TRACE_TEXT >= 2 * 256 + SMTP_ADDRESS_TEXT + 64 + IP_ADDRESS_TEXT + MESSAGE_ID_TEXT +
+				     TRACE_DATE + 128,
+	       "room for a Received field");
+_Static_assert(TRACE_MISSING >= 256 + TRACE_DATE + MESSAGE_ID_TEXT + 32,
+	       "room for Date and Message-ID");
+_Static_assert(IP_ADDRESS_TEXT >= MESSAGE_ID_TEXT, "one buffer for each");
 
 /** Days since 1970-01-01 into year, month (1..12) and day, proleptic Gregorian (Hinnant,
  * civil_from_days). */
@@ -43,37 +52,63 @@ char *trace_date(uint64_t wall_us, char *out)
 	return out;
 }
 
+/** Append a text. @return the new end */
+static char *put(char *at, const char *text)
+{
+	size_t size = strlen(text);
+
+	memcpy(at, text, size);
+	return at + size;
+}
+
 size_t trace_received(const struct trace *trace, char *out)
 {
-	char peer[IP_ADDRESS_TEXT], id[MESSAGE_ID_TEXT], date[TRACE_DATE];
-	const char *recipient = trace->recipient ? trace->recipient : "";
-	int size = snprintf(out, TRACE_TEXT,
-			    "Received: from %s ([%s%s])\r\n"
-			    "\tby %s (Millrace) with %s id %s%s%s%s%s%s%s;\r\n"
-			    "\t%s\r\n",
-			    trace->helo,
-			    ip_is_v4(trace->peer) ? "" : "IPv6:", ip_format(trace->peer, peer),
-			    trace->hostname, trace->protocol, message_id_format(&trace->id, id),
-			    trace->tls[0] ? "\r\n\t(" : "", trace->tls, trace->tls[0] ? ")" : "",
-			    recipient[0] ? "\r\n\tfor <" : "", recipient, recipient[0] ? ">" : "",
-			    trace_date(trace->wall_us, date));
+	char text[IP_ADDRESS_TEXT > TRACE_DATE ? IP_ADDRESS_TEXT : TRACE_DATE];
+	char *at = put(out, "Received: from ");
 
-	assert(size > 0 && size < TRACE_TEXT);
-	return (size_t)size;
+	at = put(at, trace->helo);
+	at = put(at, ip_is_v4(trace->peer) ? " ([" : " ([IPv6:");
+	at = put(at, ip_format(trace->peer, text));
+	at = put(at, "])\r\n\tby ");
+	at = put(at, trace->hostname);
+	at = put(at, " (Millrace) with ");
+	at = put(at, trace->protocol);
+	at = put(at, " id ");
+	at = put(at, message_id_format(&trace->id, text));
+	if (trace->tls[0]) {
+		at = put(at, "\r\n\t(");
+		at = put(at, trace->tls);
+		at = put(at, ")");
+	}
+	if (trace->recipient) {
+		at = put(at, "\r\n\tfor <");
+		at = put(at, trace->recipient);
+		at = put(at, ">");
+	}
+	at = put(at, ";\r\n\t");
+	at = put(at, trace_date(trace->wall_us, text));
+	at = put(at, "\r\n");
+	assert(at - out <= TRACE_TEXT);
+	return (size_t)(at - out);
 }
 
 size_t trace_missing_fields(const struct trace *trace, bool date, bool message_id, char *out)
 {
 	char text[TRACE_DATE > MESSAGE_ID_TEXT ? TRACE_DATE : MESSAGE_ID_TEXT];
-	int size = 0;
+	char *at = out;
 
-	if (date)
-		size += snprintf(out, TRACE_MISSING, "Date: %s\r\n",
-				 trace_date(trace->wall_us, text));
-	if (message_id)
-		size += snprintf(out + size, TRACE_MISSING - (size_t)size,
-				 "Message-ID: <%s@%s>\r\n", message_id_format(&trace->id, text),
-				 trace->hostname);
-	assert(size >= 0 && size < TRACE_MISSING);
-	return (size_t)size;
+	if (date) {
+		at = put(at, "Date: ");
+		at = put(at, trace_date(trace->wall_us, text));
+		at = put(at, "\r\n");
+	}
+	if (message_id) {
+		at = put(at, "Message-ID: <");
+		at = put(at, message_id_format(&trace->id, text));
+		at = put(at, "@");
+		at = put(at, trace->hostname);
+		at = put(at, ">\r\n");
+	}
+	assert(at - out <= TRACE_MISSING);
+	return (size_t)(at - out);
 }
