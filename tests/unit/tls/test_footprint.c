@@ -243,19 +243,12 @@ static int connections_without_system_calls(struct tls_context *cc, struct tls_c
 	return 0;
 }
 
-static void a_connection_makes_no_system_call(void **state)
+__attribute__((unused)) static void a_connection_makes_no_system_call(void **state)
 {
 	struct tls_context *cc = identity_client(),
 			   *sc = identity_server(IDENTITY_P256, ticket_key, 1);
 	int status;
-	pid_t child;
-
-#if defined(__SANITIZE_ADDRESS__)
-	tls_context_release(cc);
-	tls_context_release(sc);
-	skip(); /* the sanitizer makes its own */
-#endif
-	child = fork();
+	pid_t child = fork();
 
 	assert_true(child >= 0);
 	if (child == 0)
@@ -273,7 +266,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_idle_session_stays_below_8_kib),
 		cmocka_unit_test(everything_is_given_back),
+#if !defined(__SANITIZE_ADDRESS__) /* which makes its own */
 		cmocka_unit_test(a_connection_makes_no_system_call),
+#endif
 	};
 
 	/* Before the library allocates anything. */
