@@ -59,7 +59,8 @@ static int send_all(int fd, const char *data, size_t size)
 	return 0;
 }
 
-/* One line, its newline replaced by the end. @return 0 or negative errno */
+/* One line, its newline replaced by the end. @return 0 or negative errno; -EINTR: the operator gave
+ * up (Ctrl-C) */
 static int receive_line(struct connection *connection)
 {
 	for (;;) {
@@ -75,8 +76,6 @@ static int receive_line(struct connection *connection)
 			   connection->room - connection->size, 0);
 		if (got == 0)
 			return -ECONNRESET;
-		if (got < 0 && errno == EINTR)
-			continue;
 		if (got < 0)
 			return -errno;
 		connection->size += (size_t)got;

@@ -30,7 +30,8 @@ struct reader {
 	struct document *document;
 	struct lexer lexer;
 	struct token token;
-	unsigned last_line; /**< of the token before */
+	unsigned last_line;	   /**< of the token before */
+	struct lyd_node *last_top; /**< the last one attached */
 	struct seen *seen;
 	size_t seen_count, seen_size;
 };
@@ -154,8 +155,6 @@ static void seen_add(struct reader *r, struct seen *slot, const struct lyd_node 
 	slot->node = node;
 	r->seen_count++;
 	document_set_line(node, line);
-	if (parent == NULL)
-		r->document->tree = lyd_first_sibling(node);
 }
 
 static void stated_twice(struct reader *r, const struct lyd_node *parent, const char *word,
@@ -177,10 +176,24 @@ static void refused(struct reader *r, const struct lyd_node *parent, const char 
 	ly_err_clean(r->document->module->ctx, NULL);
 }
 
+/*
+ * A node of the top among its siblings. Behind the last one of its kind it goes by hand: libyang
+ * would look for the place from the first sibling on, each time.
+ */
 static void attach_top(struct reader *r, const struct lyd_node *parent, struct lyd_node *node)
 {
-	if (parent == NULL && r->document->tree != NULL)
-		lyd_insert_sibling(r->document->tree, node, &r->document->tree);
+	struct lyd_node **tree = &r->document->tree;
+
+	if (parent != NULL)
+		return;
+	if (r->last_top != NULL && r->last_top->schema == node->schema &&
+	    node->schema->nodetype == LYS_LIST)
+		lyd_insert_after(r->last_top, node);
+	else if (*tree != NULL)
+		lyd_insert_sibling(*tree, node, tree);
+	else
+		*tree = node;
+	r->last_top = node;
 }
 
 /* After a leaf's value: a semicolon, or a line end where one was forgotten. */

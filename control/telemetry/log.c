@@ -16,9 +16,13 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Repeats are recognised by their format string: its address is the message's identity. */
+/*
+ * Repeats are recognised by their format string: its address is the message's identity. One that is
+ * "%s" alone says nothing of the message, so there the text decides.
+ */
 #define REPEAT_SLOTS 64
 struct repeat {
+	uint64_t identity; /**< 0: free */
 	const char *format;
 	const char *area;
 	uint64_t since_us;
@@ -197,23 +201,35 @@ static void tell_held_back(struct repeat *r)
 {
 	char text[128];
 
-	if (r->format == NULL || r->count <= LOG_REPEATS_MAX)
+	if (r->identity == 0 || r->count <= LOG_REPEATS_MAX)
 		return;
 	snprintf(text, sizeof(text), "%u more like \"%.60s\" held back", r->count - LOG_REPEATS_MAX,
 		 r->format);
 	emit_line(LOG_LEVEL_WARNING, r->area, text);
 }
 
-/* @return true when the line may go out */
-static bool repeat_admit(const char *area, const char *format)
+static uint64_t identity_of(const char *format, const char *text)
 {
-	struct repeat *r = &state.repeats[((uintptr_t)format >> 3) % REPEAT_SLOTS];
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+	if (strcmp(format, "%s") != 0)
+		return (uintptr_t)format;
+	for (; *text != '\0'; text++)
+		hash = (hash ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
+	return hash | 1;
+}
+
+/* @return true when the line may go out */
+static bool repeat_admit(const char *area, const char *format, const char *text)
+{
+	uint64_t identity = identity_of(format, text);
+	struct repeat *r = &state.repeats[(identity >> 3) % REPEAT_SLOTS];
 	struct mr_now now;
 
 	clock_read(&now);
-	if (r->format != format || now.mono_us - r->since_us >= LOG_REPEATS_US) {
+	if (r->identity != identity || now.mono_us - r->since_us >= LOG_REPEATS_US) {
 		tell_held_back(r);
-		*r = (struct repeat){format, area, now.mono_us, 0};
+		*r = (struct repeat){identity, format, area, now.mono_us, 0};
 	}
 	if (++r->count <= LOG_REPEATS_MAX)
 		return true;
@@ -229,7 +245,8 @@ void log_vwrite(enum log_level level, const char *area, const char *format, va_l
 		return;
 	vsnprintf(text, sizeof(text), format, arguments);
 	pthread_mutex_lock(&state.lock);
-	if (repeat_admit(area, format))
+	/* Information is a trail (who asked for what), and whole. */
+	if (level == LOG_LEVEL_INFO || repeat_admit(area, format, text))
 		emit_line(level, area, text);
 	pthread_mutex_unlock(&state.lock);
 }
@@ -248,7 +265,7 @@ void log_close(void)
 	pthread_mutex_lock(&state.lock);
 	for (unsigned i = 0; i < REPEAT_SLOTS; i++) {
 		tell_held_back(&state.repeats[i]);
-		state.repeats[i].format = NULL;
+		state.repeats[i].identity = 0;
 	}
 	if (state.fd >= 0) {
 		fsync(state.fd);

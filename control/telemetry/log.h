@@ -55,9 +55,9 @@ bool log_wants(enum log_level level);
 
 /** @param area the room or part that speaks: "spool", "config" */
 void log_write(enum log_level level, const char *area, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+	__attribute__((format(printf, 3, 4), nonnull(2, 3)));
 void log_vwrite(enum log_level level, const char *area, const char *format, va_list arguments)
-	__attribute__((format(printf, 3, 0)));
+	__attribute__((format(printf, 3, 0), nonnull(2, 3)));
 
 #define log_error(area, ...)   log_write(LOG_LEVEL_ERROR, area, __VA_ARGS__)
 #define log_warning(area, ...) log_write(LOG_LEVEL_WARNING, area, __VA_ARGS__)

@@ -95,6 +95,25 @@ static void ports_addresses_and_routes(void **state)
 	config_free(c);
 }
 
+static void statements_may_stand_in_any_order(void **state)
+{
+	struct configuration *c = load(
+		"pool main { source a; }\nport p { route 0.0.0.0/0 192.0.2.1; address 192.0.2.10/24;\n"
+		" route 10.0.0.0/8 192.0.2.2; device x; address 192.0.2.11/24; }\n"
+		"source a { address 192.0.2.11; port p; }\nsystem { user \"\"; hostname a.b; }\n"
+		"port q { address 198.51.100.1/24; device y; }\nsource b { address 198.51.100.1; port q; }");
+	struct view *v = config_make_view(c, 1);
+
+	assert_int_equal(v->port_count, 2);
+	assert_int_equal(v->address_count, 3);
+	assert_int_equal(v->route_count, 2);
+	assert_int_equal(config_queue(c)->source_count, 2);
+	assert_int_equal(config_queue(c)->sources[1].port, 1);
+	assert_string_equal(config_system(c)->user, "");
+	view_free(v);
+	config_free(c);
+}
+
 static void listeners(void **state)
 {
 	struct configuration *c = load(EXAMPLE);
@@ -299,6 +318,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(system_settings_and_defaults),
 		cmocka_unit_test(ports_addresses_and_routes),
+		cmocka_unit_test(statements_may_stand_in_any_order),
 		cmocka_unit_test(listeners),
 		cmocka_unit_test(listener_with_several_addresses_becomes_several),
 		cmocka_unit_test(sources_pools_and_retry),

@@ -127,14 +127,28 @@ static void a_message_that_repeats_is_held_back_and_counted(void **state)
 
 	log_statistics(&before);
 	for (unsigned i = 0; i < 1000; i++)
-		log_info("a", "again %u", i);
-	log_info("a", "another");
+		log_warning("a", "again %u", i);
+	log_warning("a", "another");
+	for (unsigned i = 0; i < 50; i++)
+		log_info("a", "trail %u", i);
 	log_statistics(&after);
 	assert_int_equal(after.held_back - before.held_back, 1000 - LOG_REPEATS_MAX);
 	assert_int_equal(count_of(read_file(file), "again"), LOG_REPEATS_MAX);
 	assert_non_null(strstr(text, "another"));
+	assert_int_equal(count_of(text, "trail"), 50);
 	log_close();
 	assert_non_null(strstr(read_file(file), "990 more like \"again %u\" held back"));
+}
+
+static void different_texts_are_no_repeats_though_their_format_says_nothing(void **state)
+{
+	char line[32];
+
+	for (unsigned i = 0; i < 100; i++) {
+		snprintf(line, sizeof(line), "error in line %u.", i);
+		log_error("config", "%s", line);
+	}
+	assert_int_equal(count_of(read_file(file), "error in line"), 100);
 }
 
 static void the_file_rotates_and_so_many_are_kept(void **state)
@@ -206,6 +220,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_long_line_is_cut_and_says_so, begin, end),
 		cmocka_unit_test_setup_teardown(a_message_that_repeats_is_held_back_and_counted,
 						begin, end),
+		cmocka_unit_test_setup_teardown(
+			different_texts_are_no_repeats_though_their_format_says_nothing, begin,
+			end),
 		cmocka_unit_test_setup_teardown(the_file_rotates_and_so_many_are_kept, begin, end),
 		cmocka_unit_test_setup_teardown(threads_do_not_mix_their_lines, begin, end),
 		cmocka_unit_test_setup_teardown(levels_have_names, begin, end),
