@@ -7,6 +7,9 @@
  * A request is one JSON object and a newline: {"command": ["show","queue"], "arguments": {"domain":
  * "example.com"}}; the answer is one JSON object and a newline: {"ok": true, "data": …} or {"ok":
  * false, "error": "…"}.
+ * Data that is an object of just "text" (a string) and "json" is a document: people see the text as
+ * it is, programs
+ * (| display json) the JSON.
  * {"command": ["describe"]} answers the table: words, help, arguments, columns; grammar, completion
  * and `?` come from it.
  */

@@ -68,8 +68,12 @@ const char *shell_hostname(const struct shell *shell)
 static void print(struct shell *shell, const struct filter *filter, const json_t *data,
 		  const json_t *columns)
 {
+	const json_t *document_text = json_object_get(data, "text");
+	const json_t *document_json = json_object_get(data, "json");
 	char *text, *filtered;
 
+	if (json_object_size(data) == 2 && json_is_string(document_text) && document_json != NULL)
+		data = filter->as_json || shell->always_json ? document_json : document_text;
 	if (filter->as_json || shell->always_json)
 		text = render_json(data);
 	else

@@ -115,5 +115,7 @@ unsigned config_needs_restart(const struct configuration *old, const struct conf
 /** The whole with defaults, as JSON (`show config | display json`), or as brace text in canonical order (malloc'ed). */
 json_t *config_to_json(const struct configuration *configuration);
 char *config_to_text(const struct configuration *configuration);
+/** Both, as {"text": …, "json": …}: what `show config` answers, so that the CLI shows the one and | display json the other. */
+json_t *config_to_document(const struct configuration *configuration);
 
 #endif

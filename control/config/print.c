@@ -181,3 +181,13 @@ json_t *config_to_json(const struct configuration *configuration)
 {
 	return json_siblings(configuration->document.tree);
 }
+
+json_t *config_to_document(const struct configuration *configuration)
+{
+	char *text = config_to_text(configuration);
+	json_t *document = json_pack("{s:s, s:o}", "text", text != NULL ? text : "", "json",
+				     config_to_json(configuration));
+
+	free(text);
+	return document;
+}

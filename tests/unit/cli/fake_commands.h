@@ -50,7 +50,8 @@ static inline json_t *fake_config(void *context, json_t *arguments, char *error)
 	(void)context;
 	(void)arguments;
 	(void)error;
-	return json_string("system {\n    hostname a.b;\n}\n");
+	return json_pack("{s:s,s:{s:i}}", "text", "system {\n    hostname a.b;\n}\n", "json",
+			 "workers", 2);
 }
 
 static inline json_t *fake_delete(void *context, json_t *arguments, char *error)

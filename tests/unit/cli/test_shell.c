@@ -128,6 +128,7 @@ static void filters_shape_what_is_printed(void **state)
 	assert_prints("show config | except host", "system {\n}\n");
 	assert_prints("show config | match \"[{}]\" | count", "2\n");
 	assert_prints("show config|count", "3\n");
+	assert_prints("show config | display json", "{\n  \"workers\": 2\n}\n");
 	assert_prints("show config | no-more | match }", "}\n");
 	assert_prints("show version | display json",
 		      "{\n  \"version\": \"1\",\n  \"uptime_us\": 3700000000,\n  \"healthy\": true,"

@@ -291,6 +291,11 @@ static void json_has_numbers_and_defaults(void **state)
 	assert_string_equal(json_string_value(json_object_get(system, "drain-timeout")), "30s");
 	assert_int_equal(json_integer_value(json_object_get(limits, "hops")), 50);
 	json_decref(j);
+	j = config_to_document(c);
+	assert_non_null(strstr(json_string_value(json_object_get(j, "text")),
+			       "hostname relay.example.net;\n"));
+	assert_true(json_is_object(json_object_get(j, "json")));
+	json_decref(j);
 	config_free(c);
 }
 
