@@ -141,6 +141,7 @@ int chunk_list_append(struct chunk_list *list, struct chunk_pool *pool, const vo
 		struct chunk *chunk = chunk_alloc(pool);
 		size_t n = size < CHUNK_DATA ? size : CHUNK_DATA;
 
+		assert(chunk); /* counted above */
 		memcpy(chunk->data, from, n);
 		chunk->length = (uint16_t)n;
 		chunk_list_push(list, chunk);
