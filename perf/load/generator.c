@@ -113,8 +113,8 @@ static void send_body(struct generator_session *s, size_t size, uint64_t seed)
 	struct load *load = s->load;
 	size_t at = (size_t)(seed * 7919 % (load->template_size / 2));
 
-	at = (size_t)(memchr(load->template + at, '\n', load->template_size - at) -
-		      (void *)load->template) +
+	at = (size_t)((char *)memchr(load->template + at, '\n', load->template_size - at) -
+		      load->template) +
 	     1;
 	while (size > 2) {
 		size_t n = load->template_size - at;
