@@ -2,6 +2,7 @@
 /* Listeners. One that names several addresses becomes as many listeners of the view, alike but for
  * the address. */
 #include "control/config/compile.h"
+#include "control/config/units.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,23 @@ static const struct ip_prefix *compile_prefixes(struct configuration *c,
 					  document_text(node));
 	}
 	return out;
+}
+
+/* A message must fit where it waits: in a worker's memory, and in the spool with others. */
+static void check_message_size(struct configuration *c, const struct lyd_node *node, uint64_t size)
+{
+	char text[32], most[32];
+
+	units_write_size(size, text, sizeof(text));
+	if (size > c->system.chunk_memory_bytes)
+		document_error_at(
+			&c->document, node, NULL,
+			"%s is more than a worker's chunk-memory, which is %s", text,
+			units_write_size(c->system.chunk_memory_bytes, most, sizeof(most)));
+	if (size > c->system.spool_size_bytes / 4)
+		document_error_at(&c->document, node, NULL,
+				  "%s is more than a quarter of the spool, which is %s", text,
+				  units_write_size(c->system.spool_size_bytes, most, sizeof(most)));
 }
 
 static void compile_limits(struct configuration *c, const struct lyd_node *listener,
@@ -50,13 +68,7 @@ static void compile_limits(struct configuration *c, const struct lyd_node *liste
 	out->command_timeout_us = config_number(document, limits, "command-timeout");
 	out->data_timeout_us = config_number(document, limits, "data-timeout");
 	out->tls_handshake_timeout_us = config_number(document, limits, "tls-handshake-timeout");
-	if (out->message_size > c->system.chunk_memory_bytes)
-		document_error_at(document, document_child(document, limits, "message-size"), NULL,
-				  "more than a worker's chunk-memory (%llu octets)",
-				  (unsigned long long)c->system.chunk_memory_bytes);
-	if (out->message_size > c->system.spool_size_bytes / 4)
-		document_error_at(document, document_child(document, limits, "message-size"), NULL,
-				  "more than a quarter of the spool's size");
+	check_message_size(c, document_child(document, limits, "message-size"), out->message_size);
 	if (out->header_size > out->message_size)
 		document_error_at(document, document_child(document, limits, "header-size"), NULL,
 				  "more than message-size");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* system, spool and certificates: what the daemon needs to start. */
 #include "control/config/compile.h"
+#include "control/config/units.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,6 +50,7 @@ static void compile_memory(struct configuration *c, const struct lyd_node *syste
 {
 	struct document *document = &c->document;
 	const struct lyd_node *chunks = document_child(document, system, "chunk-memory");
+	char most[32];
 
 	c->system.memory_bytes = config_number(document, system, "memory");
 	c->system.chunk_memory_bytes =
@@ -56,9 +58,9 @@ static void compile_memory(struct configuration *c, const struct lyd_node *syste
 			       : c->system.memory_bytes / 2 / c->system.worker_count;
 	if (c->system.chunk_memory_bytes * c->system.worker_count >= c->system.memory_bytes)
 		document_error_at(document, chunks, NULL,
-				  "%u workers with as much leave nothing of system memory %s",
+				  "%u workers with as much leave nothing of memory, which is %s",
 				  c->system.worker_count,
-				  document_value(document, system, "memory"));
+				  units_write_size(c->system.memory_bytes, most, sizeof(most)));
 	c->system.sessions_in = (uint32_t)config_number(document, system, "sessions-in");
 	c->system.sessions_out = (uint32_t)config_number(document, system, "sessions-out");
 	c->system.hugepages = config_flag(document, system, "hugepages");
