@@ -66,26 +66,34 @@ void smtp_server_set_refusal(struct smtp_server *server, uint32_t commit_result)
 unsigned smtp_server_list(const struct smtp_server *server, struct session_entry *out,
 			  unsigned max);
 
-#define SMTP_SERVER_COUNTERS(X)                                                \
-	X(sessions_opened, "sessions accepted")                                \
-	X(sessions_refused, "sessions refused: over a limit")                  \
-	X(sessions_tls, "TLS handshakes completed")                            \
-	X(sessions_tls_failed, "TLS handshakes failed")                        \
-	X(tls_injection, "plaintext after STARTTLS: sessions closed")          \
-	X(messages_accepted, "messages answered 250")                          \
-	X(recipients_accepted, "recipients of messages answered 250")          \
-	X(messages_refused, "messages refused after their data")               \
-	X(messages_lost_session,                                               \
-	  "sessions gone before their 250 could be sent; the message is kept") \
-	X(bytes_accepted, "octets of messages answered 250")                   \
-	X(relay_denied, "recipients refused: relaying denied")                 \
-	X(auth_succeeded, "AUTH succeeded")                                    \
-	X(auth_failed, "AUTH failed")                                          \
-	X(bare_line_endings, "messages refused: bare CR or LF")                \
-	X(unauthorized_pipelining, "sessions closed: unauthorised pipelining") \
-	X(errors, "commands refused")                                          \
-	X(timeouts, "sessions closed: too slow")                               \
-	X(too_many_errors, "sessions closed: too many errors")                 \
+#define SMTP_SERVER_COUNTERS(X)                                                     \
+	X(sessions_opened, "sessions accepted")                                     \
+	X(sessions_refused, "sessions refused: over a limit")                       \
+	X(sessions_tls, "TLS handshakes completed")                                 \
+	X(sessions_tls_failed, "TLS handshakes failed")                             \
+	X(tls_injection, "plaintext after STARTTLS: sessions closed")               \
+	X(messages_accepted, "messages answered 250")                               \
+	X(recipients_accepted, "recipients of messages answered 250")               \
+	X(messages_refused, "messages refused after their data")                    \
+	X(messages_lost_session,                                                    \
+	  "sessions gone before their 250 could be sent; the message is kept")      \
+	X(bytes_accepted, "octets of messages answered 250")                        \
+	X(relay_denied, "recipients refused: relaying denied")                      \
+	X(auth_succeeded, "AUTH succeeded")                                         \
+	X(auth_failed, "AUTH failed")                                               \
+	X(bare_line_endings, "messages refused: bare CR or LF")                     \
+	X(nul_octets, "messages refused: NUL")                                      \
+	X(long_lines, "messages refused: a line over 998 octets")                   \
+	X(too_big, "messages refused: over the limit on size")                      \
+	X(header_too_big, "messages refused: over the limit on the header's size")  \
+	X(loops, "messages refused: too many hops")                                 \
+	X(bad_control_fields, "messages refused: a malformed X-Millrace field")     \
+	X(recipients_over_limit, "recipients refused: over the limit of a message") \
+	X(junk_commands, "commands that move no mail, beyond the limit")            \
+	X(unauthorized_pipelining, "sessions closed: unauthorised pipelining")      \
+	X(errors, "commands refused")                                               \
+	X(timeouts, "sessions closed: too slow")                                    \
+	X(too_many_errors, "sessions closed: too many errors")                      \
 	X(overload, "commands refused: over budget")
 
 struct smtp_server_counters {

@@ -15,6 +15,7 @@ static bool is_junk(struct server_engine *engine)
 	engine->junk++;
 	if (engine->junk <= engine->listener->limits.junk_commands)
 		return false;
+	engine->environment->counters.junk_commands++;
 	engine->environment->counters.errors++;
 	engine->errors++;
 	if (engine->listener->limits.errors == 0 ||
@@ -274,6 +275,7 @@ static int complete_postmaster(const struct server_engine *engine, struct smtp_a
 /** RFC 5321, 4.5.3.1.10: some more are refused one by one; who goes on regardless makes errors. */
 static enum server_reply recipient_over_limit(struct server_engine *engine)
 {
+	engine->environment->counters.recipients_over_limit++;
 	engine->transaction->recipients_refused++;
 	return engine->transaction->recipients_refused <= engine->listener->limits.recipients
 		       ? REPLY_RECIPIENTS_FULL

@@ -81,12 +81,20 @@ static void begin_intake(struct server_engine *engine)
 static void count_refused(struct server_engine *engine, enum intake_fault fault)
 {
 	struct smtp_server_counters *counters = &engine->environment->counters;
+	uint64_t *const by_fault[INTAKE_FAULT_COUNT] = {
+		[INTAKE_BARE_LINE_ENDING] = &counters->bare_line_endings,
+		[INTAKE_NUL] = &counters->nul_octets,
+		[INTAKE_LONG_LINE] = &counters->long_lines,
+		[INTAKE_TOO_BIG] = &counters->too_big,
+		[INTAKE_HEADER_TOO_BIG] = &counters->header_too_big,
+		[INTAKE_NO_SPACE] = &counters->overload,
+		[INTAKE_HOPS] = &counters->loops,
+		[INTAKE_LOOP] = &counters->loops,
+		[INTAKE_CONTROL_FIELD] = &counters->bad_control_fields,
+	};
 
 	counters->messages_refused++;
-	if (fault == INTAKE_BARE_LINE_ENDING)
-		counters->bare_line_endings++;
-	if (fault == INTAKE_NO_SPACE)
-		counters->overload++;
+	++*by_fault[fault];
 }
 
 /** Refuse the message whole; sender and recipients go with it. */

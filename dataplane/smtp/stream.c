@@ -19,12 +19,23 @@
 /* A write of this size is worth a record or segment of its own. */
 #define BYPASS_BYTES (CHUNK_DATA / 2)
 /*
- * A peer can make TLS answer without reading the answers (KeyUpdate, RFC 8446, 4.6.3). More than
- * this unacknowledged is far beyond what on_write_room ever lets a session write.
+ * A peer can make TLS answer and not read the answers (KeyUpdate, RFC 8446, 4.6.3: 26 octets each,
+ * due once in 2^24 records). So many octets of answers a connection, and no more.
  */
-#define UNACKNOWLEDGED_MAX (512u * 1024u)
+#define TLS_ANSWERS_MAX (64u * 1024u)
 /* Plaintext that `room` bytes of TCP can carry: records of a chunk cost 29 octets each at most. */
 #define TLS_OVERHEAD(room) ((room) / 128 + 64)
+
+/* FIN behind what is queued. What TCP still holds is to be discarded, or the peer's FIN never
+ * shows. */
+static void begin_closing(struct stream *s)
+{
+	s->state = STREAM_CLOSING;
+	tcp_close(s->stack, s->connection, s->now);
+	if (stream_is_blocked(s))
+		s->flags |= STREAM_FLAG_RESUME;
+	s->flags &= (uint16_t)~STREAM_FLAG_PENDING;
+}
 
 void stream_fail(struct stream *s, enum stream_failure failure, const char *format, ...)
 {
@@ -41,12 +52,10 @@ void stream_fail(struct stream *s, enum stream_failure failure, const char *form
 	 * A server lets the client read the alert that names its fault, and ends in order. A client
 	 * has another host to try, or the same one in clear: it does not wait.
 	 */
-	if (failure == STREAM_FAILED_TLS && s->tls && s->context && s->connection) {
-		s->state = STREAM_CLOSING;
-		tcp_close(s->stack, s->connection, s->now);
-	} else {
+	if (failure == STREAM_FAILED_TLS && s->tls && s->context && s->connection)
+		begin_closing(s);
+	else
 		s->flags |= STREAM_FLAG_ABORT;
-	}
 }
 
 void stream_drop_chunk(struct stream *s, struct chunk **chunk)
@@ -75,9 +84,13 @@ int stream_emit(void *context, const uint8_t *data, size_t size)
 
 	if (!s->connection)
 		return -ENOTCONN;
-	if (tcp_unacknowledged(s->stack, s->connection) > UNACKNOWLEDGED_MAX) {
-		stream_fail(s, STREAM_FAILED_MEMORY, "the peer does not read what it asks for");
-		return -ENOBUFS;
+	if (stream_has(s, STREAM_FLAG_TLS) && !stream_has(s, STREAM_FLAG_WRITING)) {
+		s->answered += (uint32_t)size;
+		if (s->answered > TLS_ANSWERS_MAX) {
+			stream_fail(s, STREAM_FAILED_MEMORY,
+				    "the peer makes TLS answer without end");
+			return -ENOBUFS;
+		}
 	}
 	result = tcp_send(s->stack, s->connection, data, size);
 	if (result == -ENOBUFS)
@@ -88,7 +101,12 @@ int stream_emit(void *context, const uint8_t *data, size_t size)
 static int transmit(struct stream *s, const void *data, size_t size)
 {
 	if (s->state == STREAM_PROTECTED) {
-		if (tls_session_write(s->tls, data, size) == TLS_DONE)
+		enum tls_result result;
+
+		s->flags |= STREAM_FLAG_WRITING;
+		result = tls_session_write(s->tls, data, size);
+		s->flags &= (uint16_t)~STREAM_FLAG_WRITING;
+		if (result == TLS_DONE)
 			return 0;
 		stream_fail(s, STREAM_FAILED_TLS, "%s", tls_session_error(s->tls));
 	} else {
@@ -389,17 +407,18 @@ static void on_tcp_send_room(void *user, tcp_handle connection, size_t room)
 	size_t used;
 
 	stream_enter(s);
-	if (stream_has(s, STREAM_FLAG_WANT_WRITE) && stream_is_alive(s) && stream_may_send(s)) {
-		used = s->out ? s->out->length : 0;
-		if (s->state == STREAM_PROTECTED)
-			used += TLS_OVERHEAD(room);
-		if (room > used) {
-			s->flags &= (uint16_t)~STREAM_FLAG_WANT_WRITE;
-			s->callbacks->on_write_room(s->user, room - used);
-		} else {
-			stream_flush_out(s);
-			tcp_want_send(s->stack, s->connection);
-		}
+	used = s->out ? s->out->length : 0;
+	if (!stream_has(s, STREAM_FLAG_WANT_WRITE) || !stream_is_alive(s) || !stream_may_send(s)) {
+		/* Nobody waits any more; or a failure is to be told by leaving. */
+	} else if (used >= room) {
+		stream_flush_out(s);
+		tcp_want_send(s->stack, s->connection);
+	} else {
+		room -= used;
+		if (s->state == STREAM_PROTECTED && room > TLS_OVERHEAD(room))
+			room -= TLS_OVERHEAD(room);
+		s->flags &= (uint16_t)~STREAM_FLAG_WANT_WRITE;
+		s->callbacks->on_write_room(s->user, room);
 	}
 	stream_leave(s);
 }
@@ -452,13 +471,7 @@ void stream_close(struct stream *s)
 	} else if (stream_flush_out(s) == 0) {
 		if (s->state == STREAM_PROTECTED)
 			tls_session_close(s->tls);
-		s->state = STREAM_CLOSING;
-		tcp_close(s->stack, s->connection, s->now);
-		/* What TCP still holds is to be discarded, or its window never opens for the peer's
-		 * FIN. */
-		if (stream_is_blocked(s))
-			s->flags |= STREAM_FLAG_RESUME;
-		s->flags &= (uint16_t)~STREAM_FLAG_PENDING;
+		begin_closing(s);
 	}
 	stream_leave(s);
 }

@@ -69,6 +69,7 @@ struct stream {
 	struct chunk *held; /**< a ClientHello being collected, or plaintext from `mark` on that
 			       on_receive left */
 	uint32_t delivered; /**< plaintext bytes that on_receive took; wraps */
+	uint32_t answered;  /**< octets that TLS sent of its own accord after the handshake */
 	uint8_t state;
 	uint8_t depth;	 /**< nested entries; on_closed and what frees memory wait for zero */
 	uint8_t failure; /**< enum stream_failure, when STREAM_FLAG_FAILED is set */

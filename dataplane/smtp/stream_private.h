@@ -28,6 +28,7 @@ enum stream_flag {
 	STREAM_FLAG_FIRST_BYTE = 1 << 9, /* the first byte after STARTTLS is still to come */
 	STREAM_FLAG_PENDING = 1 << 10,	 /* a key operation is under way */
 	STREAM_FLAG_TLS = 1 << 11,	 /* the handshake is complete */
+	STREAM_FLAG_WRITING = 1 << 12,	 /* what TLS emits is the user's data */
 };
 
 static inline void stream_enter(struct stream *s)

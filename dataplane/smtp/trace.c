@@ -52,42 +52,33 @@ char *trace_date(uint64_t wall_us, char *out)
 	return out;
 }
 
-/** Append a text. @return the new end */
-static char *put(char *at, const char *text)
-{
-	size_t size = strlen(text);
-
-	memcpy(at, text, size);
-	return at + size;
-}
-
 size_t trace_received(const struct trace *trace, char *out)
 {
 	char text[IP_ADDRESS_TEXT > TRACE_DATE ? IP_ADDRESS_TEXT : TRACE_DATE];
-	char *at = put(out, "Received: from ");
+	char *at = stpcpy(out, "Received: from ");
 
-	at = put(at, trace->helo);
-	at = put(at, ip_is_v4(trace->peer) ? " ([" : " ([IPv6:");
-	at = put(at, ip_format(trace->peer, text));
-	at = put(at, "])\r\n\tby ");
-	at = put(at, trace->hostname);
-	at = put(at, " (Millrace) with ");
-	at = put(at, trace->protocol);
-	at = put(at, " id ");
-	at = put(at, message_id_format(&trace->id, text));
+	at = stpcpy(at, trace->helo);
+	at = stpcpy(at, ip_is_v4(trace->peer) ? " ([" : " ([IPv6:");
+	at = stpcpy(at, ip_format(trace->peer, text));
+	at = stpcpy(at, "])\r\n\tby ");
+	at = stpcpy(at, trace->hostname);
+	at = stpcpy(at, " (Millrace) with ");
+	at = stpcpy(at, trace->protocol);
+	at = stpcpy(at, " id ");
+	at = stpcpy(at, message_id_format(&trace->id, text));
 	if (trace->tls[0]) {
-		at = put(at, "\r\n\t(");
-		at = put(at, trace->tls);
-		at = put(at, ")");
+		at = stpcpy(at, "\r\n\t(");
+		at = stpcpy(at, trace->tls);
+		at = stpcpy(at, ")");
 	}
 	if (trace->recipient) {
-		at = put(at, "\r\n\tfor <");
-		at = put(at, trace->recipient);
-		at = put(at, ">");
+		at = stpcpy(at, "\r\n\tfor <");
+		at = stpcpy(at, trace->recipient);
+		at = stpcpy(at, ">");
 	}
-	at = put(at, ";\r\n\t");
-	at = put(at, trace_date(trace->wall_us, text));
-	at = put(at, "\r\n");
+	at = stpcpy(at, ";\r\n\t");
+	at = stpcpy(at, trace_date(trace->wall_us, text));
+	at = stpcpy(at, "\r\n");
 	assert(at - out <= TRACE_TEXT);
 	return (size_t)(at - out);
 }
@@ -98,16 +89,16 @@ size_t trace_missing_fields(const struct trace *trace, bool date, bool message_i
 	char *at = out;
 
 	if (date) {
-		at = put(at, "Date: ");
-		at = put(at, trace_date(trace->wall_us, text));
-		at = put(at, "\r\n");
+		at = stpcpy(at, "Date: ");
+		at = stpcpy(at, trace_date(trace->wall_us, text));
+		at = stpcpy(at, "\r\n");
 	}
 	if (message_id) {
-		at = put(at, "Message-ID: <");
-		at = put(at, message_id_format(&trace->id, text));
-		at = put(at, "@");
-		at = put(at, trace->hostname);
-		at = put(at, ">\r\n");
+		at = stpcpy(at, "Message-ID: <");
+		at = stpcpy(at, message_id_format(&trace->id, text));
+		at = stpcpy(at, "@");
+		at = stpcpy(at, trace->hostname);
+		at = stpcpy(at, ">\r\n");
 	}
 	assert(at - out <= TRACE_MISSING);
 	return (size_t)(at - out);
