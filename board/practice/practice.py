@@ -81,7 +81,8 @@ def send_all(practice, chosen):
         sent = practice.senders.send(message)
         sents.append(sent)
         taken = len(sent.acknowledged())
-        text = f"{message.id:14} {show.size(len(message.data)):>8}  {taken} of {len(message.recipients)} accepted"
+        text = (f"{message.id:13} {show.fit(message.what, 42)} {show.size(len(message.data)):>8}  "
+                f"{taken} of {len(message.recipients)} accepted")
         if taken < len(message.recipients):
             text += f": {next(iter(sent.answers.values()))}"
         note(text)
@@ -97,7 +98,8 @@ def report(practice, sents):
     for sent in sents:
         mine = show.ids_of(sent, receptions)
         known |= mine
-        print("\n".join(show.rows(sent, [way for one in sorted(mine) for way in all_ways.get(one, [])])))
+        print("\n".join(show.rows(sent, [way for one in sorted(mine) for way in all_ways.get(one, [])]) +
+                        show.delays(events, mine)))
     print("\n".join(show.notification_rows(receptions, all_ways, known)))
 
     stored = practice.stored()

@@ -94,8 +94,8 @@ def ways(events):
     return {identity: list(group.values()) for identity, group in made.items()}
 
 
-COLUMNS = (("message", 38, False), ("accepted", 16, False), ("rcpt", 4, True), ("site", 16, False),
-           ("exchanger", 22, False), ("ip", 2, False), ("TLS", 30, False), ("tries", 5, True), ("time", 8, True),
+COLUMNS = (("message", 12, False), ("accepted", 15, False), ("rcpt", 4, True), ("site", 19, False),
+           ("exchanger", 19, False), ("ip", 2, False), ("TLS", 30, False), ("tries", 5, True), ("time", 7, True),
            ("result", 14, False))
 
 
@@ -112,19 +112,31 @@ def rows(sent, message_ways):
     """The lines of one message: the first says how it came in, each says how its recipients went out."""
     refused = [answer for answer in sent.answers.values() if not 200 <= answer[0] < 300]
     if refused and not sent.acknowledged():
-        return [_line([f"{sent.message.id}: {sent.message.what}", f"no: {refused[0][0]} {refused[0][1]}"], "bad")]
+        return [_line([sent.message.id, f"no: {refused[0][0]} {refused[0][1]}"], "bad")]
     came = f"{sent.message.client} {sent.tls.split()[0] if sent.tls else 'clear'}"
     lines = []
     for number, way in enumerate(message_ways):
         first = number == 0
-        cells = [f"{sent.message.id}: {sent.message.what}" if first else "", came if first else "", way.recipients,
-                 way.site, way.exchanger, way.family, way.tls or "clear" if way.exchanger else "", way.attempts,
+        cells = [sent.message.id if first else "", came if first else "", way.recipients,
+                 way.site, way.exchanger, way.family, way.tls or ("clear" if way.family else ""), way.attempts,
                  seconds(way.duration_s), way.result]
         lines.append(_line(cells, None if way.kind == "Delivery" else "wait"))
     if not message_ways:
-        lines.append(_line([f"{sent.message.id}: {sent.message.what}", came, len(sent.acknowledged()), "", "", "", "",
+        lines.append(_line([sent.message.id, came, len(sent.acknowledged()), "", "", "", "",
                             "", "", "waiting"], "wait"))
     return lines
+
+
+def delays(events, identities):
+    """Why recipients of these messages had to wait, each reason once."""
+    reasons = {}
+    for event in events:
+        if event["type"] == "TransientFailure" and event["id"] in identities:
+            response = event.get("response") or {}
+            text = f"{event.get('site') or event.get('queue')}: {response.get('code', '')} {response.get('content', '')}"
+            reasons[text] = reasons.get(text, 0) + len(as_list(event.get("recipient")))
+    return [paint(f"{'':14}waited, {text.strip()} ({count} recipient{'s' * (count > 1)})", "dim")
+            for text, count in reasons.items()]
 
 
 def notification_rows(receptions, all_ways, known):
@@ -135,6 +147,6 @@ def notification_rows(receptions, all_ways, known):
             continue
         for way in all_ways.get(identity, []):
             recipient = (as_list(event.get("recipient")) or ["?"])[0]
-            lines.append(_line([f"DSN to {recipient}", "ours", way.recipients, way.site, way.exchanger, way.family,
+            lines.append(_line(["", f"DSN to {recipient.split('@')[0]}", way.recipients, way.site, way.exchanger, way.family,
                                 way.tls or "clear", way.attempts, seconds(way.duration_s), way.result], "dim"))
     return lines
