@@ -23,6 +23,7 @@ static void destroy(struct spool *spool)
 	free(spool->batches[0].buffer);
 	free(spool->batches[1].buffer);
 	free(spool->header.block);
+	free(spool->scratch);
 	free(spool->segments);
 	free(spool->pins);
 	free(spool);
@@ -47,8 +48,8 @@ static int check_settings(const struct spool_settings *settings, char *error)
 			 (unsigned long long)settings->segment_size);
 		return -EINVAL;
 	}
-	if (settings->segments < 3 || settings->segments > SPOOL_SEGMENTS_MAX) {
-		snprintf(error, 256, "%u segments are not between 3 and %u", settings->segments,
+	if (settings->segments < 4 || settings->segments > SPOOL_SEGMENTS_MAX) {
+		snprintf(error, 256, "%u segments are not between 4 and %u", settings->segments,
 			 SPOOL_SEGMENTS_MAX);
 		return -EINVAL;
 	}
@@ -260,6 +261,8 @@ static int start(struct spool *spool, char *error)
 	if (initial > spool->settings.segments)
 		initial = spool->settings.segments;
 	spool->reclaim_due = true;
+	/* Files are made here, one way at a time. */
+	spool->create_retry_us = UINT64_MAX;
 	if (!pump(spool, is_tidy) || spool->read_only) {
 		snprintf(error, 256, "the spool's segments cannot be tidied up");
 		return -EIO;
@@ -272,6 +275,7 @@ static int start(struct spool *spool, char *error)
 		snprintf(error, 256, "the spool cannot be written");
 		return -EIO;
 	}
+	spool->create_retry_us = 0;
 	return 0;
 }
 
@@ -318,15 +322,18 @@ static bool is_idle(const struct spool *spool)
 	return !is_io_pending(spool) && (spool->read_only || spool_is_quiet(spool));
 }
 
+/* Nothing is left that would append. */
 static bool is_committed(const struct spool *spool)
 {
-	return spool->read_only || spool_is_quiet(spool);
+	return spool->read_only ||
+	       (spool_is_quiet(spool) && !spool_is_reading(spool) && spool->cleaner.handle == 0 &&
+		spool->cleaner.states_pending == 0);
 }
 
 void spool_close(struct spool *spool)
 {
 	/* No new copies, files or freed segments while it ends. */
-	spool->cleaner.ready_us = UINT64_MAX;
+	spool->cleaner.stopped = true;
 	spool->create_retry_us = UINT64_MAX;
 	if (pump(spool, is_committed) && !spool->read_only &&
 	    append_mark(spool, OPERATION_CLEAN_STOP) == 0)

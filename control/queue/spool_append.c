@@ -66,13 +66,24 @@ static uint64_t batch_capacity(const struct spool *spool)
 	return spool->batch_max - sizeof(struct spool_batch_header) - SPOOL_BATCH_SPARE;
 }
 
+void operation_queue(struct spool *spool, struct operation *operation)
+{
+	if (operation->big) {
+		operation_push(&spool->streams, operation);
+		return;
+	}
+	operation->serial = ++spool->queued_serial;
+	operation_push(&spool->fifo, operation);
+}
+
 static void enqueue(struct spool *spool, struct operation *operation)
 {
+	spool->queued_bytes += operation->bytes;
 	if (spool->group_depth > 0) {
 		operation->big = false;
 		operation_push(&spool->group, operation);
 	} else {
-		operation_push(operation->big ? &spool->streams : &spool->fifo, operation);
+		operation_queue(spool, operation);
 		spool_fill(spool);
 	}
 }
@@ -80,28 +91,36 @@ static void enqueue(struct spool *spool, struct operation *operation)
 void spool_append_own(struct spool *spool, struct operation *operation)
 {
 	/* Not a part of a group that happens to be open. */
-	operation_push(operation->big ? &spool->streams : &spool->fifo, operation);
+	spool->queued_bytes += operation->bytes;
+	operation_queue(spool, operation);
 	spool_fill(spool);
 }
 
-/* The last room of all is kept for what lets segments go. */
-static bool is_full(const struct spool *spool)
+/*
+ * Would `segments` whole segments stay free after all that is queued, and this? One stays for what lets segments go
+ * and for the next start. (New mail stops earlier: spool->accepting.)
+ */
+static bool leaves_free(const struct spool *spool, uint64_t bytes, uint32_t segments)
 {
-	const struct segment *segment;
+	uint64_t each = spool->settings.segment_size - SPOOL_DATA_START - 2 * SPOOL_BLOCK;
+	uint64_t room = spool_available(spool) * each;
 
-	if (spool_available(spool) > 0)
-		return false;
-	if (spool->current == SPOOL_NO_SLOT)
-		return true;
-	segment = spool_segment(spool, spool->current);
-	return segment_limit(segment) - segment->end < 3 * (uint64_t)spool->batch_max;
+	if (spool->current != SPOOL_NO_SLOT) {
+		const struct segment *segment = spool_segment(spool, spool->current);
+		uint64_t left = segment_limit(segment) - segment->end;
+
+		/* What does not fit in the rest goes on into the next. */
+		if (left > 2 * (uint64_t)spool->batch_max)
+			room += left - 2 * (uint64_t)spool->batch_max;
+	}
+	return room >= spool->queued_bytes + bytes + segments * each;
 }
 
-static int check_append(const struct spool *spool)
+static int check_append(const struct spool *spool, uint64_t bytes)
 {
 	if (spool->read_only)
 		return -EROFS;
-	return is_full(spool) ? -ENOSPC : 0;
+	return leaves_free(spool, bytes, 1) ? 0 : -ENOSPC;
 }
 
 static bool fits_a_segment(const struct spool *spool, uint64_t bytes)
@@ -115,15 +134,16 @@ int spool_append_message(struct spool *spool, const struct message_id *id, uint3
 			 const struct chunk_list *envelope, const struct chunk_list *body,
 			 struct spool_location *location, spool_done done, void *user)
 {
-	int result = check_append(spool);
+	uint64_t bytes = envelope->size + body->size;
+	int result = check_append(spool, bytes);
 	struct operation *operation;
 	struct live_message *live;
 
 	if (result != 0)
 		return result;
-	if (!spool->accepting && (flags & MESSAGE_GENERATED) == 0)
+	if ((flags & MESSAGE_GENERATED) == 0 && !spool->accepting)
 		return -ENOSPC;
-	if (envelope->size > UINT32_MAX || !fits_a_segment(spool, envelope->size + body->size))
+	if (envelope->size > UINT32_MAX || !fits_a_segment(spool, bytes))
 		return -EFBIG;
 	operation = operation_new(OPERATION_MESSAGE, 0, done, user);
 	if (operation == NULL)
@@ -155,7 +175,7 @@ static int append_data(struct spool *spool, enum operation_kind kind, const stru
 		       const void *data, size_t size, spool_done done, void *user)
 {
 	size_t front = id != NULL ? sizeof(struct spool_id) : 0;
-	int result = check_append(spool);
+	int result = check_append(spool, front + size);
 	struct operation *operation;
 
 	if (result != 0)
@@ -193,7 +213,7 @@ int spool_append_finished(struct spool *spool, const struct message_id *id,
 			  const struct spool_location *location, spool_done done, void *user)
 {
 	struct live_message *live = spool_live(spool, location->handle);
-	int result = check_append(spool);
+	int result = check_append(spool, sizeof(struct spool_place));
 	struct operation *operation;
 
 	assert(live->serial == location->serial && live->slot != SPOOL_NO_SLOT);
@@ -230,14 +250,16 @@ void spool_group_end(struct spool *spool)
 		count++;
 	}
 	if (bytes > batch_capacity(spool) || spool->read_only) {
-		while ((first = operation_pop(&spool->group)) != NULL)
+		while ((first = operation_pop(&spool->group)) != NULL) {
+			spool->queued_bytes -= first->bytes;
 			operation_push(&spool->refused, first);
+		}
 		return;
 	}
 	first->group_count = count;
 	first->group_bytes = bytes;
 	while ((first = operation_pop(&spool->group)) != NULL)
-		operation_push(&spool->fifo, first);
+		operation_queue(spool, first);
 	spool_fill(spool);
 }
 
@@ -294,6 +316,7 @@ void spool_fail_all(struct spool *spool, int result)
 		operation_push(&all, spool->stream.operation);
 	spool->stream.operation = NULL;
 	spool->open = NULL;
+	spool->queued_bytes = 0;
 	fail_list(spool, &all, result);
 }
 

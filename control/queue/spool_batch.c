@@ -45,6 +45,13 @@ static bool open_batch(struct spool *spool)
 	return true;
 }
 
+/* A copy brings its state with it. */
+static uint64_t stream_bytes(const struct spool *spool, const struct operation *operation)
+{
+	return operation->envelope_size + operation->body_size +
+	       (operation->copy ? spool->batch_max / 2 : 0);
+}
+
 /* Bytes of the running stream that are not placed. */
 static uint64_t stream_left(const struct spool *spool)
 {
@@ -52,7 +59,7 @@ static uint64_t stream_left(const struct spool *spool)
 
 	if (operation == NULL)
 		return 0;
-	return operation->envelope_size + operation->body_size - spool->stream.placed;
+	return stream_bytes(spool, operation) - spool->stream.placed;
 }
 
 /* Would the segment still take what it must, after `bytes` more in this batch? */
@@ -83,7 +90,7 @@ static void begin_stream(struct spool *spool, struct batch *batch)
 
 	if (operation == NULL || spool->stream.operation != NULL || spool->rolling)
 		return;
-	if (!segment_takes(spool, batch, 0, operation->envelope_size + operation->body_size)) {
+	if (!segment_takes(spool, batch, 0, stream_bytes(spool, operation))) {
 		spool->rolling = true;
 		return;
 	}
@@ -91,11 +98,32 @@ static void begin_stream(struct spool *spool, struct batch *batch)
 	spool->stream = (struct stream){.operation = operation};
 }
 
+/*
+ * The end of a copy waits until what was appended about its message before is placed: its state, made now, must not
+ * come before an older one.
+ */
+static bool must_wait(struct spool *spool, struct batch *batch, uint64_t share)
+{
+	struct operation *copy = spool->stream.operation;
+	uint64_t left = copy->envelope_size + copy->body_size - spool->stream.placed;
+
+	if (!copy->copy || left > share - 128)
+		return false;
+	for (const struct operation *o = spool->fifo.head; o != NULL; o = o->next)
+		if (o->id.counter == copy->id.counter && o->id.origin == copy->id.origin) {
+			/* They wait for the next segment, and that for the stream's end. */
+			copy->cancelled |= spool->rolling;
+			return !spool->rolling;
+		}
+	return batch_room(spool, batch) < share + (uint64_t)cleaner_state_room(spool, copy);
+}
+
 static void place_share(struct spool *spool, struct batch *batch)
 {
-	uint64_t share = spool->batch_max / 2;
+	uint64_t share = spool->batch_max / 2 - 256;
 
-	if (spool->stream.operation == NULL || batch->streamed || batch_room(spool, batch) < share)
+	if (spool->stream.operation == NULL || batch->streamed ||
+	    batch_room(spool, batch) < share || must_wait(spool, batch, share))
 		return;
 	batch->streamed = true;
 	batch_place_stream(spool, batch, share);
@@ -136,6 +164,7 @@ void spool_fill(struct spool *spool)
 	place_share(spool, batch);
 	while (place_head(spool, batch))
 		;
+	place_share(spool, batch);
 }
 
 /* ---- Submitting ---- */
@@ -176,6 +205,7 @@ static void close_batch(struct spool *spool, struct batch *batch)
 	spool->open = NULL;
 	if (batch->sealing) {
 		segment->sealed = true;
+		spool->clean_due = true;
 		spool->rolling = false;
 		spool->current = SPOOL_NO_SLOT;
 		spool_advance(spool);
@@ -245,6 +275,8 @@ static void count_commit(struct spool *spool, const struct batch *batch)
 static void apply(struct spool *spool, const struct batch *batch, struct operation *operation)
 {
 	spool->statistics.bytes += operation->bytes;
+	if (operation->serial > spool->durable_serial)
+		spool->durable_serial = operation->serial;
 	switch (operation->kind) {
 	case OPERATION_MESSAGE:
 		if (operation->cancelled)
@@ -305,6 +337,7 @@ static void take_back(struct spool *spool, struct operation_list *placed,
 	while ((operation = operation_pop(placed)) != NULL) {
 		if (operation->copy)
 			cleaner_unplaced(spool, operation);
+		spool->queued_bytes += operation->bytes;
 		operation_push(operation->big ? streams : fifo, operation);
 	}
 }
@@ -318,8 +351,12 @@ static void rewrite(struct spool *spool, struct batch *batch)
 	take_back(spool, &batch->operations, &fifo, &streams);
 	if (spool->open != NULL)
 		take_back(spool, &spool->open->operations, &fifo, &streams);
-	if (spool->stream.operation != NULL)
+	if (spool->stream.operation != NULL) {
+		/* Placed or not: it is counted when it begins again. */
+		if (spool->stream.placed > 0)
+			spool->queued_bytes += spool->stream.operation->bytes;
 		operation_push(&streams, spool->stream.operation);
+	}
 	operation_prepend(&spool->fifo, &fifo);
 	operation_prepend(&spool->streams, &streams);
 	spool->stream.operation = NULL;

@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/** How often an idle cleaner looks for work. */
+/** How often an idle cleaner looks for work, beside when a segment is full or dead. */
 #define LOOK_US (10 * US_PER_MS)
 /** Copying leaves most of the disk to the commits. */
 #define COPY_BYTES_PER_S (64u << 20)
@@ -158,8 +158,11 @@ void cleaner_locate(struct spool *spool, uint32_t handle, uint16_t *slot, uint32
 bool cleaner_may_commit(struct spool *spool, struct operation *operation)
 {
 	assert(spool->cleaner.copy == operation);
-	if (operation->cancelled)
+	if (operation->cancelled ||
+	    (spool_live(spool, operation->handle)->flags & LIVE_FINISHING) != 0) {
+		operation->cancelled = true;
 		return false;
+	}
 	spool->cleaner.placed = true;
 	return true;
 }
@@ -178,29 +181,73 @@ static void state_done(void *user, int result)
 	spool->cleaner.failed |= result != 0;
 }
 
-static void carry_state(struct spool *spool, const struct message_id *id)
+/*
+ * The queue's present state of a message, in `scratch`. @return its size; 0: nothing to keep, or too large (then the
+ * cleaner has failed)
+ */
+static size_t take_snapshot(struct spool *spool, const struct message_id *id, size_t most)
+{
+	size_t size;
+
+	if (spool->scratch == NULL)
+		spool->scratch = malloc(spool->batch_max);
+	if (spool->scratch == NULL) {
+		spool->cleaner.failed = true;
+		return 0;
+	}
+	size = spool->snapshot(spool->snapshot_context, id, spool->scratch, most);
+	if (size <= most)
+		return size;
+	spool->cleaner.failed = true;
+	return 0;
+}
+
+/* @return the append of the present state, or NULL */
+static struct operation *make_state(struct spool *spool, const struct message_id *id, size_t most)
 {
 	static const size_t front = sizeof(struct spool_id);
 	struct spool_id stored = {.origin = id->origin, .counter = id->counter};
-	uint8_t *data = malloc(SPOOL_SNAPSHOT_MAX);
-	struct operation *operation = NULL;
-	size_t most = spool->batch_max / 4, size = 0;
+	size_t size = take_snapshot(spool, id, most);
+	struct operation *operation;
 
-	if (most > SPOOL_SNAPSHOT_MAX)
-		most = SPOOL_SNAPSHOT_MAX;
-	if (data != NULL)
-		size = spool->snapshot(spool->snapshot_context, id, data, most);
-	if (size > 0 && size <= most)
-		operation = operation_new(OPERATION_STATE, front + size, state_done, spool);
-	if (data == NULL || size > most || (size > 0 && operation == NULL))
+	if (size == 0)
+		return NULL;
+	operation = operation_new(OPERATION_STATE, front + size, state_done, spool);
+	if (operation == NULL) {
 		spool->cleaner.failed = true;
-	if (operation != NULL) {
-		memcpy(operation->data, &stored, front);
-		memcpy(operation->data + front, data, size);
-		spool->cleaner.states_pending++;
-		spool_append_own(spool, operation);
+		return NULL;
 	}
-	free(data);
+	memcpy(operation->data, &stored, front);
+	memcpy(operation->data + front, spool->scratch, size);
+	spool->cleaner.states_pending++;
+	return operation;
+}
+
+int64_t cleaner_state_room(struct spool *spool, struct operation *operation)
+{
+	size_t most = spool->batch_max / 2 - 1024;
+	bool failed = spool->cleaner.failed;
+	size_t size = take_snapshot(spool, &operation->id, most);
+
+	if (spool->cleaner.failed && !failed)
+		operation->cancelled = true;
+	return size == 0 ? 0 : (int64_t)spool_record_bytes(sizeof(struct spool_id) + size);
+}
+
+void cleaner_place_state(struct spool *spool, struct batch *batch, struct operation *operation)
+{
+	struct spool_id stored = {.origin = operation->id.origin,
+				  .counter = operation->id.counter};
+	size_t size = take_snapshot(spool, &operation->id, spool->batch_max / 2 - 1024);
+	uint8_t *data;
+
+	if (size == 0)
+		return;
+	data = batch_record(batch, SPOOL_STATE, (uint32_t)(sizeof(stored) + size));
+	memcpy(data, &stored, sizeof(stored));
+	memcpy(data + sizeof(stored), spool->scratch, size);
+	batch_record_end(spool, batch, data);
+	spool_segment(spool, batch->slot)->has_states = true;
 }
 
 static void copy_done(void *user, int result)
@@ -222,7 +269,29 @@ static void copy_done(void *user, int result)
 	spool->statistics.moved++;
 	if (spool->relocated != NULL)
 		spool->relocated(spool->relocated_context, &operation->id, &to);
-	carry_state(spool, &operation->id);
+}
+
+/*
+ * A copy and its state go into one batch: with the copy alone, the states before it would be the message's only ones
+ * and yet look superfluous. A big copy brings its state when its COMMIT is placed.
+ */
+static void append_copy(struct spool *spool, struct operation *copy)
+{
+	struct operation *state = NULL;
+
+	if (!copy->big)
+		state = make_state(spool, &copy->id, spool->batch_max / 2);
+	copy->cancelled |= spool->cleaner.failed;
+	if (state == NULL) {
+		spool_append_own(spool, copy);
+		return;
+	}
+	copy->group_count = 2;
+	copy->group_bytes = copy->bytes + state->bytes;
+	spool->queued_bytes += copy->group_bytes;
+	operation_queue(spool, copy);
+	operation_queue(spool, state);
+	spool_fill(spool);
 }
 
 /* The message was read: append it again. */
@@ -255,7 +324,7 @@ static void copy_read(struct spool *spool, struct reader *reader, int result)
 	}
 	reader_release(spool, reader);
 	if (operation != NULL)
-		spool_append_own(spool, operation);
+		append_copy(spool, operation);
 }
 
 static bool copy_next(struct spool *spool)
@@ -266,6 +335,8 @@ static bool copy_next(struct spool *spool)
 
 	while (handle != 0 && (spool_live(spool, handle)->flags & LIVE_FINISHING) != 0)
 		handle = spool_live(spool, handle)->link.next;
+	/* Not with the last of the room. */
+	cleaner->failed |= spool_available(spool) == 0;
 	if (handle == 0 || cleaner->failed) {
 		cleaner->step = cleaner->failed ? CLEAN_DRAIN : CLEAN_STATES;
 		return true;
@@ -288,11 +359,16 @@ static bool walk_state(struct spool *spool, const struct message_id *id)
 {
 	struct cleaner *cleaner = &spool->cleaner;
 
+	struct operation *state;
+
 	if (cleaner->states_pending >= STATES_PENDING)
 		return false;
-	if (memcmp(id, &cleaner->last_id, sizeof(*id)) != 0)
-		carry_state(spool, id);
+	if (memcmp(id, &cleaner->last_id, sizeof(*id)) == 0)
+		return true;
 	cleaner->last_id = *id;
+	state = make_state(spool, id, spool->batch_max - 512);
+	if (state != NULL)
+		spool_append_own(spool, state);
 	return true;
 }
 
@@ -333,7 +409,13 @@ static bool drain(struct spool *spool)
 {
 	struct cleaner *cleaner = &spool->cleaner;
 
-	if (cleaner->states_pending > 0)
+	/*
+	 * The queue had nothing to keep of messages whose end was on its way: only when that end is durable are their
+	 * old states superfluous.
+	 */
+	if (cleaner->fence == 0)
+		cleaner->fence = spool->queued_serial;
+	if (cleaner->states_pending > 0 || spool->durable_serial < cleaner->fence)
 		return false;
 	if (cleaner->walked && !cleaner->failed)
 		spool_segment(spool, cleaner->slot)->has_states = false;
@@ -400,10 +482,13 @@ bool spool_clean(struct spool *spool)
 {
 	struct cleaner *cleaner = &spool->cleaner;
 
-	if (spool->read_only || spool->now.mono_us < cleaner->ready_us)
+	if (spool->read_only || cleaner->stopped ||
+	    (spool->now.mono_us < cleaner->ready_us &&
+	     !(cleaner->step == CLEAN_IDLE && spool->clean_due)))
 		return false;
 	switch (cleaner->step) {
 	case CLEAN_IDLE:
+		spool->clean_due = false;
 		cleaner->ready_us = spool->now.mono_us + LOOK_US;
 		return choose(spool);
 	case CLEAN_MESSAGES:

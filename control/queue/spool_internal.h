@@ -28,7 +28,6 @@
 #define SPOOL_SEGMENTS_MAX 4096u
 #define SPOOL_READERS	   8u
 #define SPOOL_MESSAGES_MAX (1u << 28)
-#define SPOOL_SNAPSHOT_MAX (64u << 10)
 /** Room that every batch keeps for SEAL and END. */
 #define SPOOL_BATCH_SPARE (2 * sizeof(struct spool_record))
 #define SPOOL_NO_SLOT	  UINT16_MAX
@@ -102,6 +101,7 @@ enum operation_kind {
 /** One append, from the call to its `done`. */
 struct operation {
 	struct operation *next;
+	uint64_t serial; /**< order in the queue of small ones */
 	enum operation_kind kind;
 	uint32_t group_count; /**< of the first of a group: operations in it; else 0 */
 	uint64_t group_bytes; /**< of the first of a group */
@@ -220,10 +220,12 @@ struct cleaner {
 	struct operation *copy; /**< its append, when it is on the way */
 	bool placed; /**< COMMIT of the copy is in a batch: at slot and begin of `copy` */
 	bool failed;
+	bool stopped;		/**< the spool closes: no new work */
 	unsigned states_pending;
 	struct reader *walk; /**< through the segment, for its states */
 	bool walked;
 	struct message_id last_id;
+	uint64_t fence;		/**< what was appended before this is taken for granted: it must be durable */
 	uint64_t ready_us; /**< rate limit */
 };
 
@@ -253,6 +255,7 @@ struct spool {
 	uint64_t create_retry_us; /**< after ENOSPC */
 	bool create_failed;
 	bool reclaim_due; /**< something changed that may let a segment go */
+	bool clean_due;	  /**< something changed that may give the cleaner work */
 	bool accepting;
 
 	struct slab live;
@@ -263,6 +266,9 @@ struct spool {
 	struct operation_list group;
 	struct operation_list refused; /**< of a group that fits no batch: told in the next turn */
 	unsigned group_depth;
+	uint64_t queued_serial;	 /**< of the last small operation appended */
+	uint64_t durable_serial; /**< of the last one that is durable */
+	uint64_t queued_bytes; /**< of operations that are in no batch yet */
 	struct stream stream;
 	struct batch batches[2];
 	struct batch *open;   /**< being filled, or NULL */
@@ -283,6 +289,7 @@ struct spool {
 	struct reader readers[SPOOL_READERS +
 			      2]; /**< the last two are the cleaner's: a message, a walk */
 	struct cleaner cleaner;
+	uint8_t *scratch; /**< for a snapshot: batch_max bytes, made at first use */
 	void (*relocated)(void *context, const struct message_id *id,
 			  const struct spool_location *to);
 	void *relocated_context;
@@ -311,6 +318,8 @@ static inline uint64_t segment_limit(const struct segment *segment)
 }
 
 /* spool_append.c */
+/** Put it behind all others. */
+void operation_queue(struct spool *spool, struct operation *operation);
 /** @return an operation of the given kind with room for data, or NULL */
 struct operation *operation_new(enum operation_kind kind, size_t size, spool_done done, void *user);
 void operation_free(struct operation *operation);
@@ -357,6 +366,8 @@ bool spool_advance(struct spool *spool);
 /** Free segments, counting those that can still be made. */
 uint32_t spool_available(const struct spool *spool);
 uint32_t spool_total(const struct spool *spool);
+/** Free segments that new mail must leave: 10 %. */
+uint32_t spool_reserve(const struct spool *spool);
 void spool_update_accepting(struct spool *spool);
 /** @return slot of the segment in the log with this sequence number, or SPOOL_NO_SLOT */
 uint16_t spool_find_sequence(const struct spool *spool, uint32_t sequence);
@@ -400,6 +411,9 @@ bool spool_clean(struct spool *spool);
 void cleaner_locate(struct spool *spool, uint32_t handle, uint16_t *slot, uint32_t *offset);
 /** A copy's COMMIT is about to be placed. @return false: the message is over, do not */
 bool cleaner_may_commit(struct spool *spool, struct operation *operation);
+/** Bytes that the state takes which goes with a big copy's COMMIT. */
+int64_t cleaner_state_room(struct spool *spool, struct operation *operation);
+void cleaner_place_state(struct spool *spool, struct batch *batch, struct operation *operation);
 void cleaner_unplaced(struct spool *spool, struct operation *operation);
 
 /* spool_recover.c */

@@ -43,6 +43,7 @@ void live_unplace(struct spool *spool, uint32_t handle)
 	segment->live_bytes -= (uint64_t)live->units * 8;
 	live->slot = SPOOL_NO_SLOT;
 	spool->reclaim_due = true;
+	spool->clean_due |= segment->live.count == 0;
 }
 
 void live_free(struct spool *spool, uint32_t handle)

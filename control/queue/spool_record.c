@@ -75,6 +75,8 @@ static void place_commit(struct spool *spool, struct batch *batch, struct operat
 	data = batch_record(batch, SPOOL_COMMIT, sizeof(commit));
 	memcpy(data, &commit, sizeof(commit));
 	batch_record_end(spool, batch, data);
+	if (operation->copy && operation->big)
+		cleaner_place_state(spool, batch, operation);
 }
 
 static uint8_t *copy_list(uint8_t *to, const struct chunk_list *list)
@@ -126,6 +128,7 @@ static void place_data(struct spool *spool, struct batch *batch, enum spool_reco
 
 void batch_place(struct spool *spool, struct batch *batch, struct operation *operation)
 {
+	spool->queued_bytes -= operation->bytes;
 	switch (operation->kind) {
 	case OPERATION_MESSAGE:
 		place_message(spool, batch, operation);
@@ -197,6 +200,7 @@ bool batch_place_stream(struct spool *spool, struct batch *batch, uint64_t share
 	uint8_t *data;
 
 	if (stream->placed == 0) {
+		spool->queued_bytes -= operation->bytes;
 		stream->cursor = chunk_list_begin(&operation->envelope);
 		stream->in_body = false;
 		stream->parts = 0;

@@ -3,7 +3,7 @@
  * Recovery, upper half: which files are segments and in which order, what their records mean, and
  * where the log goes on. It reads only: a crash during it changes nothing (I5).
  *
- * Memory: a place and an id for each message in the log, while it lasts.
+ * Memory: an id and a place for each message in the log, while it lasts.
  */
 #include "control/queue/spool_recover.h"
 
@@ -12,9 +12,76 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WINDOW_BYTES ((4u << 20) + SPOOL_BLOCK)
 
-/* ---- Where messages lie ---- */
+/* ---- Which messages there are ---- */
+
+static uint32_t hash_of(const struct message_id *id)
+{
+	uint64_t x = (id->origin ^ id->counter * UINT64_C(0x9e3779b97f4a7c15)) *
+		     UINT64_C(0xbf58476d1ce4e5b9);
+
+	return (uint32_t)(x >> 32);
+}
+
+static uint32_t *table_at(const struct recovery *recovery, const struct message_id *id)
+{
+	uint32_t mask = recovery->table_size - 1;
+	uint32_t at = hash_of(id) & mask;
+
+	while (recovery->table[at] != 0) {
+		const struct known_message *known = &recovery->known[recovery->table[at] - 1];
+
+		if (known->id.origin == id->origin && known->id.counter == id->counter)
+			break;
+		at = (at + 1) & mask;
+	}
+	return &recovery->table[at];
+}
+
+/* @return the message when it is there and not finished */
+static struct known_message *find_known(struct recovery *recovery, const struct message_id *id)
+{
+	uint32_t at = recovery->table_size == 0 ? 0 : *table_at(recovery, id);
+
+	return at == 0 || recovery->known[at - 1].handle == 0 ? NULL : &recovery->known[at - 1];
+}
+
+static bool grow_known(struct recovery *recovery)
+{
+	uint32_t room = recovery->known_room == 0 ? 256 : recovery->known_room * 2;
+	struct known_message *larger = realloc(recovery->known, room * sizeof(*larger));
+	uint32_t *table;
+
+	if (larger == NULL)
+		return false;
+	recovery->known = larger;
+	table = calloc((size_t)room * 2, sizeof(*table));
+	if (table == NULL)
+		return false;
+	free(recovery->table);
+	recovery->table = table;
+	recovery->table_size = room * 2;
+	recovery->known_room = room;
+	for (uint32_t i = 0; i < recovery->known_count; i++)
+		*table_at(recovery, &recovery->known[i].id) = i + 1;
+	return true;
+}
+
+/* @return a new one, or the finished one of the same name; NULL when memory is short */
+static struct known_message *add_known(struct recovery *recovery, const struct message_id *id)
+{
+	uint32_t *at;
+
+	if (recovery->known_count == recovery->known_room && !grow_known(recovery))
+		return NULL;
+	at = table_at(recovery, id);
+	if (*at == 0)
+		*at = ++recovery->known_count;
+	recovery->known[*at - 1] = (struct known_message){.id = *id};
+	return &recovery->known[*at - 1];
+}
+
+/* ---- Where they lie ---- */
 
 /* @return the index of the first one at `offset` or behind */
 static uint32_t lower_bound(const struct found_segment *found, uint32_t offset)
@@ -30,16 +97,6 @@ static uint32_t lower_bound(const struct found_segment *found, uint32_t offset)
 			high = middle;
 	}
 	return low;
-}
-
-static struct placed_message *find_placed(struct found_segment *found, uint32_t offset)
-{
-	uint32_t i = lower_bound(found, offset);
-
-	if (i == found->placed_count || found->placed[i].offset != offset ||
-	    found->placed[i].handle == 0)
-		return NULL;
-	return &found->placed[i];
 }
 
 static bool add_placed(struct found_segment *found, const struct placed_message *placed)
@@ -162,29 +219,6 @@ static void recover_part(struct found_segment *found, const uint8_t *data, uint3
 		take_bytes(open, data + sizeof(part), size - sizeof(part));
 }
 
-/* The copy of a message that is still there takes its name over. @return its handle, or 0 */
-static uint32_t take_over(struct recovery *recovery, uint16_t slot,
-			  const struct spool_commit *commit)
-{
-	struct found_segment *from;
-	struct placed_message *old;
-	uint32_t handle;
-
-	if (commit->from_segment == 0)
-		return 0;
-	from = find_segment(recovery, commit->from_segment);
-	if (from == NULL)
-		return 0;
-	spool_pin(recovery->spool, slot, from->slot);
-	old = find_placed(from, commit->from_offset);
-	if (old == NULL)
-		return 0;
-	handle = old->handle;
-	old->handle = 0;
-	live_unplace(recovery->spool, handle);
-	return handle;
-}
-
 static void report_message(struct recovery *recovery, const struct open_message *open,
 			   uint32_t handle)
 {
@@ -199,14 +233,53 @@ static void report_message(struct recovery *recovery, const struct open_message 
 				 open->envelope_size, open->body_size, &location);
 }
 
+/* What a copy says of its source keeps the segment of the copy while the source's is there. */
+static void pin_source(struct recovery *recovery, uint16_t slot, uint32_t sequence)
+{
+	const struct found_segment *from = sequence == 0 ? NULL : find_segment(recovery, sequence);
+
+	if (from != NULL)
+		spool_pin(recovery->spool, slot, from->slot);
+}
+
+/*
+ * A message is there, or there again: a copy takes the name of what is known under its id, wherever that was. (Between
+ * the two there may have been a third, in a segment that is gone.)
+ */
+static int place_message(struct recovery *recovery, struct found_segment *found,
+			 const struct open_message *open)
+{
+	struct spool *spool = recovery->spool;
+	struct known_message *known = find_known(recovery, &open->id);
+	struct placed_message placed = {.offset = open->begin};
+	bool is_new = known == NULL;
+
+	if (is_new) {
+		known = add_known(recovery, &open->id);
+		if (known == NULL)
+			return -ENOMEM;
+		known->handle = live_new(spool);
+		if (known->handle == 0)
+			return -ENOMEM;
+	}
+	live_unplace(spool, known->handle);
+	known->found = (uint32_t)(found - recovery->found);
+	known->offset = open->begin;
+	known->limbo = false;
+	placed.known = (uint32_t)(known - recovery->known);
+	if (!add_placed(found, &placed))
+		return -ENOMEM;
+	live_place(spool, known->handle, found->slot, (uint64_t)open->begin * 8, open->bytes);
+	if (is_new)
+		report_message(recovery, open, known->handle);
+	return 0;
+}
+
 static void recover_commit(struct recovery *recovery, struct found_segment *found,
 			   const uint8_t *data, uint32_t size)
 {
-	struct spool *spool = recovery->spool;
-	struct placed_message placed;
 	struct open_message **at, *open;
 	struct spool_commit commit;
-	bool is_new;
 
 	if (size < sizeof(commit))
 		return;
@@ -219,50 +292,51 @@ static void recover_commit(struct recovery *recovery, struct found_segment *foun
 	}
 	*at = open->next;
 	open->bytes += spool_record_bytes(size);
-	placed = (struct placed_message){.offset = open->begin, .id = open->id};
-	placed.handle = take_over(recovery, found->slot, &commit);
-	is_new = placed.handle == 0;
-	if (is_new)
-		placed.handle = live_new(spool);
-	if (placed.handle == 0 || !add_placed(found, &placed)) {
-		recovery->error = -ENOMEM;
-		free_open(open);
-		return;
-	}
-	live_place(spool, placed.handle, found->slot, (uint64_t)open->begin * 8, open->bytes);
-	if (is_new)
-		report_message(recovery, open, placed.handle);
+	pin_source(recovery, found->slot, commit.from_segment);
+	recovery->error = place_message(recovery, found, open);
 	free_open(open);
 }
 
-static void finish_placed(struct recovery *recovery, struct placed_message *placed)
+static void finish_known(struct recovery *recovery, struct known_message *known)
 {
-	uint32_t handle = placed->handle;
-
-	placed->handle = 0;
-	live_free(recovery->spool, handle);
-	recovery->calls->finished(recovery->calls->context, &placed->id);
+	live_free(recovery->spool, known->handle);
+	known->handle = 0;
+	recovery->calls->finished(recovery->calls->context, &known->id);
 }
 
+/* By its id: the place that it names may be a copy's in a segment that is gone, while an older one is still there. */
 static void recover_finished(struct recovery *recovery, const struct found_segment *holder,
 			     const uint8_t *data, uint32_t size)
 {
-	struct found_segment *found;
-	struct placed_message *placed;
+	struct known_message *known;
 	struct spool_place place;
+	struct message_id id;
 
 	if (size < sizeof(place))
 		return;
 	memcpy(&place, data, sizeof(place));
-	found = find_segment(recovery, place.segment);
-	if (found == NULL)
-		return;
-	spool_pin(recovery->spool, holder->slot, found->slot);
-	placed = find_placed(found, place.offset);
-	if (placed != NULL)
-		finish_placed(recovery, placed);
+	pin_source(recovery, holder->slot, place.segment);
+	id = (struct message_id){.origin = place.id.origin, .counter = place.id.counter};
+	known = find_known(recovery, &id);
+	if (known != NULL)
+		finish_known(recovery, known);
 }
 
+/* @return the message when it (still) lies where it was placed */
+static struct known_message *known_at(struct recovery *recovery, const struct found_segment *found,
+				      const struct placed_message *placed)
+{
+	struct known_message *known = &recovery->known[placed->known];
+
+	if (known->handle == 0 || known->limbo || known->offset != placed->offset ||
+	    &recovery->found[known->found] != found)
+		return NULL;
+	return known;
+}
+
+/*
+ * What the set leaves out is finished, or lies in a copy further on: which, is known at the end of the log.
+ */
 static void recover_live_set(struct recovery *recovery, const struct found_segment *holder,
 			     const uint8_t *data, uint32_t size)
 {
@@ -279,15 +353,25 @@ static void recover_live_set(struct recovery *recovery, const struct found_segme
 		return;
 	spool_pin(recovery->spool, holder->slot, found->slot);
 	for (uint32_t i = lower_bound(found, set.from); i < found->placed_count; i++) {
-		struct placed_message *placed = &found->placed[i];
+		const struct placed_message *placed = &found->placed[i];
+		struct known_message *known = known_at(recovery, found, placed);
 
 		if (placed->offset >= set.to)
 			break;
 		while (next < set.count && offsets[next] < placed->offset)
 			next++;
-		if (placed->handle != 0 && (next == set.count || offsets[next] != placed->offset))
-			finish_placed(recovery, placed);
+		if (known != NULL && (next == set.count || offsets[next] != placed->offset)) {
+			known->limbo = true;
+			live_unplace(recovery->spool, known->handle);
+		}
 	}
+}
+
+static void leave_limbo(struct recovery *recovery)
+{
+	for (uint32_t i = 0; i < recovery->known_count; i++)
+		if (recovery->known[i].handle != 0 && recovery->known[i].limbo)
+			finish_known(recovery, &recovery->known[i]);
 }
 
 static void recover_state(struct recovery *recovery, struct found_segment *found,
@@ -589,7 +673,11 @@ int spool_recover(struct spool *spool, const struct spool_recovery *calls,
 		return result;
 	recovery.window_slot = SPOOL_NO_SLOT;
 	recovery.found = calloc((size_t)spool->segment_count + 1, sizeof(*recovery.found));
-	if (recovery.found == NULL || posix_memalign(&window, DISK_ALIGN, WINDOW_BYTES) != 0) {
+	recovery.window_room = SCAN_WINDOW;
+	if (recovery.window_room > spool->settings.segment_size)
+		recovery.window_room = spool->settings.segment_size;
+	if (recovery.found == NULL ||
+	    posix_memalign(&window, DISK_ALIGN, recovery.window_room) != 0) {
 		free(recovery.found);
 		snprintf(error, 256, "out of memory");
 		return -ENOMEM;
@@ -599,6 +687,7 @@ int spool_recover(struct spool *spool, const struct spool_recovery *calls,
 		result = take_header(&recovery, (uint16_t)slot, error);
 	if (result == 0) {
 		scan_all(&recovery);
+		leave_limbo(&recovery);
 		result = recovery.error;
 		if (result != 0)
 			snprintf(error, 256, "out of memory");
@@ -611,6 +700,8 @@ int spool_recover(struct spool *spool, const struct spool_recovery *calls,
 	for (uint32_t i = 0; i < recovery.found_count; i++)
 		free(recovery.found[i].placed);
 	free(recovery.found);
+	free(recovery.known);
+	free(recovery.table);
 	free(window);
 	return result;
 }

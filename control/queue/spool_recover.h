@@ -9,11 +9,22 @@
 
 #include "control/queue/spool_internal.h"
 
-/** A message of a segment, for records that name it. */
-struct placed_message {
-	uint32_t offset; /**< of BEGIN, in 8 bytes */
-	uint32_t handle; /**< 0: no longer here */
+/** How much is read at once. */
+#define SCAN_WINDOW (4u << 20)
+
+/** A message that a COMMIT made. */
+struct known_message {
 	struct message_id id;
+	uint32_t handle; /**< 0: finished */
+	uint32_t found;	 /**< in which segment, as an index into recovery->found */
+	uint32_t offset; /**< of BEGIN, in 8 bytes */
+	bool limbo;	 /**< a live set left it out: it was moved further on, or it is finished */
+};
+
+/** Which message began where in a segment; stale when the message says otherwise. */
+struct placed_message {
+	uint32_t offset;
+	uint32_t known;
 };
 
 /** A message whose COMMIT has not been seen. */
@@ -51,10 +62,16 @@ struct recovery {
 	struct spool_recovered *out;
 	struct found_segment *found; /**< sorted by sequence number */
 	uint32_t found_count;
+	struct known_message *known;
+	uint32_t known_count;
+	uint32_t known_room;
+	uint32_t *table; /**< by hash of the id: index into known, plus 1 */
+	uint32_t table_size; /**< a power of two, at least twice known_room */
 	uint8_t *window;
 	uint16_t window_slot;
 	uint64_t window_at;
 	uint64_t window_size;
+	uint64_t window_room;
 	/* The last sound batch of all. */
 	uint64_t number;
 	uint32_t crc;

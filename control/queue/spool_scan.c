@@ -15,7 +15,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define WINDOW (4u << 20)
 #define PIECE  (1u << 20)
 
 /* ---- Reading, with nothing else going on ---- */
@@ -70,10 +69,10 @@ const uint8_t *scan_read(struct recovery *recovery, uint16_t slot, uint64_t offs
 		return NULL;
 	if (!near || offset < recovery->window_at ||
 	    offset + size > recovery->window_at + recovery->window_size) {
-		uint64_t most = near ? WINDOW : PIECE;
+		uint64_t most = near ? recovery->window_room : PIECE;
 
-		if (most < size + SPOOL_BLOCK)
-			most = WINDOW;
+		if (most < size + SPOOL_BLOCK || most > recovery->window_room)
+			most = recovery->window_room;
 		recovery->window_slot = slot;
 		recovery->window_at = offset & ~(uint64_t)(SPOOL_BLOCK - 1);
 		recovery->window_size = segment->size - recovery->window_at;

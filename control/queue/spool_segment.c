@@ -83,6 +83,13 @@ uint32_t spool_total(const struct spool *spool)
 	return spool->create_failed ? spool->segment_count : spool->settings.segments;
 }
 
+uint32_t spool_reserve(const struct spool *spool)
+{
+	uint32_t tenth = (spool_total(spool) + 9) / 10;
+
+	return tenth < 2 ? 2 : tenth;
+}
+
 void spool_update_accepting(struct spool *spool)
 {
 	uint64_t available = spool_available(spool);
@@ -90,9 +97,9 @@ void spool_update_accepting(struct spool *spool)
 
 	if (spool->read_only)
 		spool->accepting = false;
-	else if (available * 10 < total || available < 2)
+	else if (available < spool_reserve(spool))
 		spool->accepting = false;
-	else if (available * 100 >= total * 15 && available >= 3)
+	else if (available * 100 >= total * 15 && available > spool_reserve(spool))
 		spool->accepting = true;
 }
 
@@ -272,9 +279,7 @@ static bool may_go(const struct spool *spool, uint16_t slot)
 {
 	const struct segment *segment = spool_segment(spool, slot);
 
-	/* A copied message's state comes after the copy: until it is durable the old ones count. */
-	if (spool->cleaner.step != CLEAN_IDLE &&
-	    (spool->cleaner.slot == slot || segment->has_states))
+	if (spool->cleaner.step != CLEAN_IDLE && spool->cleaner.slot == slot)
 		return false;
 	return segment_is_dead(spool, slot) && !segment->live_set_pending &&
 	       !is_pinned(spool, slot) && !segment_states_matter(spool, slot) &&
@@ -325,6 +330,8 @@ static bool create_one(struct spool *spool)
 						       spool->settings.segment_size,
 						       &spool->created, &spool->create_io);
 	spool->creating = result == 0;
+	/* Never again, whatever becomes of it: a name that is in use must not be made anew. */
+	spool->name_next += result == 0;
 	if (result != 0 && result != -EAGAIN)
 		spool_create_done(spool, result);
 	return true;
@@ -338,7 +345,6 @@ void spool_create_done(struct spool *spool, int64_t result)
 		spool->create_retry_us = spool->now.mono_us + CREATE_RETRY_US;
 		return;
 	}
-	spool->name_next++;
 	spool_add_segment(spool, spool->created, spool->settings.segment_size);
 }
 
