@@ -361,7 +361,6 @@ void tcp_data_input(struct net_stack *stack, struct tcb *tcb, struct tcp_segment
 	bool receiving = tcb->state == TCPS_ESTABLISHED || tcb->state == TCPS_FIN_WAIT_1 ||
 			 tcb->state == TCPS_FIN_WAIT_2;
 	bool had_hole = tcb->ooo_head != NULL;
-	uint32_t before = tcb->rcv_nxt;
 
 	if (!receiving)
 		return;
@@ -381,7 +380,7 @@ void tcp_data_input(struct net_stack *stack, struct tcb *tcb, struct tcp_segment
 			return;
 		if (tcb->rcv_nxt == end && !pull_out_of_order(stack, tcb))
 			return;
-		plan_ack(stack, tcb, had_hole || tcb->rcv_nxt == before);
+		plan_ack(stack, tcb, had_hole || seq_lt(tcb->rcv_nxt, end));
 		if (seq_lt(tcb->rcv_nxt, end))
 			return; /* not all could be kept: its FIN comes again */
 	}

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Strangers and hostile peers: blind RST, SYN and data (RFC 5961), floods, optimistic ACKs, forged
+ * ICMP (RFC 5927), and the bounds on what any of them costs.
+ */
+#include "tests/unit/tcp/dialog.h"
+
+static void rfc_5961_challenge_acks_are_limited_per_connection(void **state)
+{
+	struct dialog d = connected(&v4, &plain);
+	unsigned heard = 0;
+
+	for (unsigned i = 0; i < 1000; i++) {
+		says_at(&d, S, 0x40000000, NULL, 0);
+		while (dialog_take(&d))
+			heard++;
+	}
+	assert_int_equal(heard, 10);
+	harness_advance(d.h, 1000000);
+	for (unsigned i = 0; i < 1000; i++) {
+		says_at(&d, R, 5, NULL, 0);
+		while (dialog_take(&d))
+			heard++;
+	}
+	assert_int_equal(heard, 20);
+	assert_false(d.c->closed);
+	/* Another connection's limit is its own (CVE-2016-5696). */
+	d.c = harness_connect(d.h, 26);
+	assert_true(dialog_take(&d));
+	dialog_end(&d);
+}
+
+static void rfc_5961_data_with_an_impossible_ack_is_not_taken(void **state)
+{
+	struct dialog d = connected(&v4, &plain);
+
+	d.ack += 1; /* beyond what was sent */
+	says_at(&d, A, 0, "evil", 4);
+	d.ack -= 1;
+	d.seq -= 4;
+	hears(&d, A, 0, 0);
+	d.ack -= 100000; /* older than a window */
+	says_at(&d, A, 0, "evil", 4);
+	d.seq -= 4;
+	d.ack += 100000;
+	hears(&d, A, 0, 0);
+	assert_int_equal(d.c->received_size, 0);
+	dialog_end(&d);
+}
+
+static void an_optimistic_ack_moves_nothing(void **state)
+{
+	struct dialog d = connected(&v4, &with_sack);
+	struct tcp_information i;
+
+	harness_send(d.c, bytes, 20000);
+	while (dialog_take(&d))
+		;
+	acks(&d, 50000, 0, NULL);
+	harness_information(d.c, &i);
+	assert_int_equal(i.cwnd_bytes, 14600);
+	assert_int_equal(i.in_flight_bytes, 14600);
+	dialog_end(&d);
+}
+
+static void ack_division_gains_no_window(void **state)
+{
+	struct dialog whole = connected(&v4, &with_sack), split = connected(&v4, &with_sack);
+	struct tcp_information a, b;
+
+	harness_send(whole.c, bytes, 14600);
+	harness_send(split.c, bytes, 14600);
+	while (dialog_take(&whole))
+		;
+	while (dialog_take(&split))
+		;
+	acks(&whole, 1460, 0, NULL);
+	for (unsigned i = 1; i <= 1460; i++)
+		acks(&split, i, 0, NULL);
+	harness_information(whole.c, &a);
+	harness_information(split.c, &b);
+	assert_int_equal(a.cwnd_bytes, b.cwnd_bytes);
+	dialog_end(&whole);
+	dialog_end(&split);
+}
+
+static void duplicate_acks_without_sack_release_no_more_than_was_sent(void **state)
+{
+	struct dialog d = connected(&v4, &plain);
+	unsigned sent = 0;
+
+	harness_send(d.c, bytes, 60000);
+	while (dialog_take(&d))
+		sent++;
+	for (unsigned i = 0; i < 1000; i++) {
+		acks(&d, 0, 0, NULL);
+		while (dialog_take(&d))
+			sent++;
+	}
+	assert_in_range(sent, 10, 45); /* RFC 5681's known weakness, bounded by the window */
+	dialog_end(&d);
+}
+
+static void sack_panic_costs_a_bounded_number_of_records(void **state)
+{
+	struct offer offer = {.sack = true, .scale = -1, .mss = 48};
+	struct harness_options options = {.chunks = 2048};
+	struct dialog d = connected(&options, &offer);
+	uint32_t total = 0;
+
+	harness_send(d.c, bytes, sizeof(bytes));
+	for (unsigned i = 0; i < 2000; i++) {
+		uint32_t block[4][2];
+
+		while (dialog_take(&d))
+			if (d.s.seq + d.s.length - d.ack > total)
+				total = d.s.seq + d.s.length - d.ack;
+		for (unsigned j = 0; j < 4; j++) {
+			block[j][0] = 216 * ((i * 4 + j) % 100 * 2 + 1);
+			block[j][1] = block[j][0] + 216;
+		}
+		acks(&d, 0, 4, (const uint32_t(*)[2])block);
+		harness_advance(d.h, 1000);
+	}
+	assert_false(d.c->closed);
+	harness_abort(d.c);
+	dialog_end(&d);
+}
+
+static void rst_answers_are_rate_limited(void **state)
+{
+	struct dialog d;
+	unsigned heard = 0;
+
+	dialog_begin(&d, &v4, &plain);
+	says(&d, S);
+	d.seq--;
+	assert_true(dialog_take(&d));
+	for (unsigned i = 0; i < 1000; i++) {
+		says(&d, S);
+		d.seq--;
+		while (dialog_take(&d))
+			heard++;
+	}
+	assert_int_equal(heard, 99);
+	assert_int_equal(counters(&d)->tcp_rst_rate_limited, 901);
+	dialog_end(&d);
+}
+
+static void a_syn_flood_does_not_touch_what_is_open(void **state)
+{
+	struct harness_options options = {.connections = 64};
+	struct dialog d = accepted(&options, &full);
+	struct script_segment syn;
+
+	for (unsigned i = 0; i < 5000; i++) {
+		syn = dialog_syn(&d, S);
+		syn.from_port = (uint16_t)(1024 + i);
+		syn.seq = i;
+		script_feed(d.h, &syn);
+		while (harness_take(d.h, d.copy) != 0)
+			;
+	}
+	assert_int_equal(connections(&d), 17);
+	says_at(&d, A, 0, "hello", 5);
+	assert_int_equal(d.c->received_size, 5);
+	for (unsigned i = 0; i < 100; i++) { /* the half-open ones go */
+		harness_advance(d.h, 1000000);
+		while (harness_take(d.h, d.copy) != 0)
+			;
+	}
+	assert_int_equal(connections(&d), 1);
+	dialog_end(&d);
+}
+
+static size_t icmp_about(const struct dialog *d, uint8_t type, uint8_t code, uint32_t seq,
+			 uint8_t *icmp)
+{
+	uint8_t *p = icmp + 20, *inner = p + 8;
+
+	memset(icmp, 0, 56);
+	icmp[0] = 0x45;
+	store16(icmp + 2, 56);
+	icmp[8] = 64;
+	icmp[9] = PROTOCOL_ICMP;
+	store32(icmp + 12, 0x0a0000fe);
+	memcpy(icmp + 16, d->h->address.bytes + 12, 4);
+	checksum_store(icmp + 10, checksum_add(0, icmp, 20));
+	p[0] = type;
+	p[1] = code;
+	inner[0] = 0x45;
+	store16(inner + 2, 60);
+	inner[9] = PROTOCOL_TCP;
+	memcpy(inner + 12, d->h->address.bytes + 12, 4);
+	memcpy(inner + 16, d->h->peer.bytes + 12, 4);
+	store16(inner + 20, d->h->script_local_port);
+	store16(inner + 22, d->h->script_remote_port);
+	store32(inner + 24, seq);
+	checksum_store(p + 2, checksum_add(0, p, 36));
+	return 56;
+}
+
+static void rfc_5461_unreachable_ends_only_a_handshake_and_only_with_its_number(void **state)
+{
+	struct dialog d = connecting(&v4, &plain);
+	uint8_t icmp[56];
+
+	harness_feed(d.h, icmp, icmp_about(&d, 3, 1, d.ack + 5000, icmp));
+	assert_false(d.c->closed);
+	harness_feed(d.h, icmp, icmp_about(&d, 3, 1, d.ack - 1, icmp));
+	assert_true(d.c->closed);
+	assert_int_equal(d.c->reason, TCP_UNREACHABLE);
+	dialog_end(&d);
+	d = connected(&v4, &plain);
+	harness_send(d.c, "x", 1);
+	hears(&d, A, 0, 1);
+	harness_feed(d.h, icmp, icmp_about(&d, 3, 2, d.ack, icmp));
+	assert_false(d.c->closed);
+	assert_int_equal(counters(&d)->icmp_error_ignored, 1);
+	dialog_end(&d);
+}
+
+static void truncated_icmp_errors_are_ignored(void **state)
+{
+	struct dialog d = connecting(&v4, &plain);
+	uint8_t icmp[56];
+
+	for (uint16_t size = 20; size < 56; size++) {
+		icmp_about(&d, 3, 1, d.ack - 1, icmp);
+		store16(icmp + 2, size);
+		store16(icmp + 10, 0);
+		checksum_store(icmp + 10, checksum_add(0, icmp, 20));
+		if (size >= 24) {
+			store16(icmp + 22, 0);
+			checksum_store(icmp + 22, checksum_add(0, icmp + 20, size - 20u));
+		}
+		harness_feed(d.h, icmp, size);
+	}
+	assert_false(d.c->closed);
+	dialog_end(&d);
+}
+
+static void a_peer_that_never_reads_holds_no_more_than_its_window(void **state)
+{
+	struct dialog d = connected(&v4, &with_sack);
+
+	d.window = 0;
+	says(&d, A);
+	harness_send(d.c, bytes, 60000);
+	for (unsigned i = 0; i < 100; i++) {
+		harness_advance(d.h, 1000000);
+		while (dialog_take(&d))
+			says(&d, A);
+	}
+	assert_in_range(chunk_pool_count(d.h->chunks) - chunk_pool_available(d.h->chunks), 0, 1);
+	dialog_end(&d);
+}
+
+static void random_segments_to_an_open_connection_break_nothing(void **state)
+{
+	struct mr_random random;
+
+	random_init_seed(&random, 77);
+	for (unsigned round = 0; round < 200; round++) {
+		struct harness_options options = {.seed = round, .chunks = 64};
+		struct dialog d = connected(&options, round % 2 ? &full : &with_sack);
+
+		d.c->close_on_end = true;
+		d.c->take_limit = random_below(&random, 20000);
+		harness_send(d.c, bytes, 30000);
+		for (unsigned i = 0; i < 300; i++) {
+			struct script_segment s = dialog_base(&d, (uint8_t)random_u32(&random));
+
+			if (random_below(&random, 8) != 0)
+				s.flags = (uint8_t)((s.flags & ~(R | S)) | A);
+			s.seq += random_below(&random, 6000) - 1000;
+			s.ack += random_below(&random, 20000) - 2000;
+			s.window = (uint16_t)random_u32(&random);
+			s.size = (uint16_t)random_below(&random, 1300);
+			s.data = bytes;
+			s.sacks = random_below(&random, s.timestamp ? 4 : 5);
+			s.ts_val += random_below(&random, 10) - 2;
+			for (unsigned j = 0; j < s.sacks; j++) {
+				s.sack[j][0] = d.ack + random_below(&random, 20000);
+				s.sack[j][1] = s.sack[j][0] + random_below(&random, 5000);
+			}
+			script_feed(d.h, &s);
+			if (random_below(&random, 3) == 0)
+				harness_advance(d.h, random_below(&random, 400000));
+			if (!d.c->closed && random_below(&random, 5) == 0)
+				harness_take_more(d.c, random_below(&random, 3000));
+			while (dialog_take(&d))
+				;
+		}
+		dialog_end(&d);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(rfc_5961_challenge_acks_are_limited_per_connection),
+		cmocka_unit_test(rfc_5961_data_with_an_impossible_ack_is_not_taken),
+		cmocka_unit_test(an_optimistic_ack_moves_nothing),
+		cmocka_unit_test(ack_division_gains_no_window),
+		cmocka_unit_test(duplicate_acks_without_sack_release_no_more_than_was_sent),
+		cmocka_unit_test(sack_panic_costs_a_bounded_number_of_records),
+		cmocka_unit_test(rst_answers_are_rate_limited),
+		cmocka_unit_test(a_syn_flood_does_not_touch_what_is_open),
+		cmocka_unit_test(
+			rfc_5461_unreachable_ends_only_a_handshake_and_only_with_its_number),
+		cmocka_unit_test(truncated_icmp_errors_are_ignored),
+		cmocka_unit_test(a_peer_that_never_reads_holds_no_more_than_its_window),
+		cmocka_unit_test(random_segments_to_an_open_connection_break_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The connection table, the scoreboard, the round-trip estimator and congestion control by
+ * themselves. */
+#include "dataplane/tcp/internal.h"
+#include "dataplane/tcp/table.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define CONNECTIONS 2000u
+
+static void the_table_agrees_with_a_list_through_random_inserts_and_removes(void **state)
+{
+	struct tcp_layer *layer = calloc(1, sizeof(*layer));
+	bool present[CONNECTIONS] = {false};
+	struct mr_random random;
+
+	random_init_seed(&random, 3);
+	layer->tcbs = aligned_alloc(64, CONNECTIONS * sizeof(struct tcb));
+	assert_int_equal(tcp_table_init(&layer->table, CONNECTIONS / 2), 0); /* nearly full */
+	for (uint32_t i = 0; i < CONNECTIONS; i++) {
+		struct tcb *t = &layer->tcbs[i];
+
+		memset(t, 0, sizeof(*t));
+		t->local = ip_from_v4(0x0a000001);
+		t->remote = ip_from_v4(random_u32(&random));
+		t->local_port = (uint16_t)random_u32(&random);
+		t->remote_port = (uint16_t)i;
+	}
+	for (unsigned step = 0; step < 200000; step++) {
+		uint32_t i = random_below(&random, CONNECTIONS);
+		struct tcb *t = &layer->tcbs[i];
+		/* Few distinct home lines, so that lines overflow. */
+		uint64_t hash = tcp_tuple_hash(&layer->table_key, &t->local, t->local_port,
+					       &t->remote, t->remote_port) &
+				~UINT64_C(0x38);
+
+		assert_ptr_equal(tcp_table_find(layer, hash, &t->local, t->local_port, &t->remote,
+						t->remote_port),
+				 present[i] ? t : NULL);
+		if (present[i])
+			tcp_table_remove(&layer->table, hash, i);
+		else if (layer->table.used < CONNECTIONS * 45 / 100)
+			tcp_table_insert(&layer->table, hash, i);
+		else
+			continue;
+		present[i] = !present[i];
+	}
+	tcp_table_free(&layer->table);
+	free(layer->tcbs);
+	free(layer);
+}
+
+static void siphash_1_3_is_what_others_compute(void **state)
+{
+	/* From the reference implementation with c = 1, d = 3: key 00..0f, message 00..07. */
+	struct hash_key key = {UINT64_C(0x0706050403020100), UINT64_C(0x0f0e0d0c0b0a0908)};
+	uint64_t word = UINT64_C(0x0706050403020100);
+
+	assert_true(hash_words(&key, &word, 1) == UINT64_C(0x369095118d299a8e));
+}
+
+static void the_scoreboard_keeps_order_over_many_blocks(void **state)
+{
+	struct tcp_layer *layer = calloc(1, sizeof(*layer));
+	struct board_cursor cursor;
+	struct tcb tcb = {0};
+	uint32_t popped = 0, pushed = 0;
+
+	assert_int_equal(board_pool_init(&layer->board, 8), 0);
+	while (board_has_room(layer, &tcb))
+		board_append(layer, &tcb)->seq = pushed++;
+	assert_int_equal(pushed, 8 * BOARD_RECORDS);
+	for (unsigned round = 0; round < 1000; round++) {
+		uint32_t expect = popped;
+
+		for (unsigned i = 0; i < round % 40 && tcb.board_count > 0; i++) {
+			assert_int_equal(board_first(layer, &tcb, &cursor)->seq, popped++);
+			board_pop(layer, &tcb);
+		}
+		while (board_has_room(layer, &tcb) && pushed - popped < 50 + round % 60)
+			board_append(layer, &tcb)->seq = pushed++;
+		expect = popped;
+		for (struct tcp_record *r = board_first(layer, &tcb, &cursor); r != NULL;
+		     r = board_next(layer, &cursor))
+			assert_int_equal(r->seq, expect++);
+		assert_int_equal(expect, pushed);
+		if (pushed != popped)
+			assert_int_equal(board_last(layer, &tcb)->seq, pushed - 1);
+	}
+	board_clear(layer, &tcb);
+	assert_int_equal(layer->board.used, 0);
+	board_pool_free(&layer->board);
+	free(layer);
+}
+
+static void rfc_6298_the_estimator_follows_its_formulas(void **state)
+{
+	struct tcb tcb = {0};
+
+	rtt_sample(&tcb, 100000);
+	assert_int_equal(tcb.srtt_us, 100000);
+	assert_int_equal(tcb.rttvar_us, 50000);
+	assert_int_equal(rtt_timeout_us(&tcb), 300000);
+	rtt_sample(&tcb, 200000);
+	assert_int_equal(tcb.srtt_us, 112500);
+	assert_int_equal(tcb.rttvar_us, 62500);
+	assert_int_equal(tcb.min_rtt_us, 100000);
+	assert_int_equal(rtt_timeout_us(&tcb), 362500);
+	tcb.backoff = 3;
+	assert_int_equal(rtt_timeout_us(&tcb), 8 * 362500);
+	tcb.backoff = 255;
+	assert_int_equal(rtt_timeout_us(&tcb), 60000000);
+}
+
+static struct tcb flow(uint8_t algorithm)
+{
+	struct tcb tcb = {.mss = 1000, .congestion = algorithm, .srtt_us = 100000};
+
+	congestion_init(&tcb);
+	tcb.flags = TCB_CWND_LIMITED;
+	return tcb;
+}
+
+static void rfc_9438_cubic_reduces_to_70_percent_and_comes_back_to_its_peak_after_k(void **state)
+{
+	struct tcb tcb = flow(0);
+	uint32_t now = 0xffff0000; /* the clock wraps on the way */
+
+	tcb.cwnd = 1000000;
+	tcb.ssthresh = congestion_reduce(&tcb, now);
+	assert_in_range(tcb.ssthresh, 699000, 700000);
+	tcb.cwnd = tcb.ssthresh;
+	/* K = cbrt(1000 * 0.3 / 0.4) = 9.09 s */
+	for (unsigned i = 0; i < 90; i++, now += 100000)
+		congestion_on_ack(&tcb, tcb.cwnd, now);
+	assert_in_range(tcb.cwnd, 985000, 1001000);
+	for (unsigned i = 0; i < 60; i++, now += 100000)
+		congestion_on_ack(&tcb, tcb.cwnd, now);
+	assert_in_range(tcb.cwnd, 1060000, 1200000); /* 0.4 * 5.9^3 = 82 segments above */
+}
+
+static void rfc_5681_reno_grows_by_a_segment_a_round_trip_and_halves(void **state)
+{
+	struct tcb tcb = flow(1);
+
+	tcb.cwnd = 20000;
+	tcb.ssthresh = 20000;
+	for (unsigned i = 0; i < 10; i++)
+		congestion_on_ack(&tcb, tcb.cwnd, 0);
+	assert_int_equal(tcb.cwnd, 30000);
+	assert_int_equal(congestion_reduce(&tcb, 0), 15000);
+}
+
+static void rfc_5681_ssthresh_is_at_least_two_segments(void **state)
+{
+	for (uint8_t algorithm = 0; algorithm < 2; algorithm++) {
+		struct tcb tcb = flow(algorithm);
+
+		tcb.cwnd = 1000;
+		assert_int_equal(congestion_reduce(&tcb, 0), 2000);
+	}
+}
+
+static void slow_start_stops_at_ssthresh(void **state)
+{
+	struct tcb tcb = flow(1);
+
+	tcb.ssthresh = 15000;
+	congestion_on_ack(&tcb, 10000, 0);
+	assert_int_equal(tcb.cwnd, 15000);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_table_agrees_with_a_list_through_random_inserts_and_removes),
+		cmocka_unit_test(siphash_1_3_is_what_others_compute),
+		cmocka_unit_test(the_scoreboard_keeps_order_over_many_blocks),
+		cmocka_unit_test(rfc_6298_the_estimator_follows_its_formulas),
+		cmocka_unit_test(
+			rfc_9438_cubic_reduces_to_70_percent_and_comes_back_to_its_peak_after_k),
+		cmocka_unit_test(rfc_5681_reno_grows_by_a_segment_a_round_trip_and_halves),
+		cmocka_unit_test(rfc_5681_ssthresh_is_at_least_two_segments),
+		cmocka_unit_test(slow_start_stops_at_ssthresh),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
