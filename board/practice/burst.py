@@ -1,8 +1,68 @@
 """Ten seconds of load through the practice network, from perf/'s generator in the sender's namespace to its sink in the
-Internet's: the main job's rate, latency and conservation."""
+Internet's, both over kernel sockets and in one process, so that it knows of each message whether it arrived, and when."""
+import json
+import subprocess
+import time
+
+import show
+import world
+from network import NetworkError
+
+SECONDS, SESSIONS, SIZE = 10, 24, 10240
+
+
+def _load(practice):
+    """Runs the generator and the sink; returns ({name: value}, what it said)."""
+    network = practice.network
+    program = practice.appliance.build / "perf" / "load" / "millrace-load"
+    if not program.exists():
+        program = practice.appliance.build / "perf" / "millrace-load"
+    if not program.exists():
+        raise NetworkError(f"millrace-load is not built in {practice.appliance.build}")
+    figures = network.directory / "burst.json"
+    sink = world.exchanger("mx.sink.example").ipv4
+    result = subprocess.run(
+        [str(program), "--generate", world.SENDER_IPV4, "--generate-netns", network.names["sender"],
+         "--target", f"{world.LISTENER_IPV4}:25", "--sink", sink, "--sink-netns", network.names["internet"],
+         "--domains", "sink.example", "--starttls", "--sink-starttls", "--sessions", str(SESSIONS),
+         "--seconds", str(SECONDS), "--size", str(SIZE), "--drain", "60", "--no-huge", "--json", str(figures)],
+        capture_output=True, text=True, errors="replace", timeout=180, check=False, stdin=subprocess.DEVNULL)
+    said = result.stdout + result.stderr
+    if not figures.exists():
+        raise NetworkError(f"millrace-load ended with status {result.returncode}:\n{said[-2000:]}")
+    with open(figures, encoding="utf-8") as file:
+        return {one["name"].split(".", 1)[1]: one["value"] for one in json.load(file)}, said
 
 
 def run(practice, say, note):
     """Returns a list of problems."""
-    say("burst: no load generator is built")
-    return ["no load generator: the burst was not run"]
+    say(f"burst: {SECONDS} s, {SESSIONS} sessions, {show.size(SIZE)} messages, STARTTLS on both sides, durable before each 250")
+    before = practice.appliance.ledger()
+    try:
+        figures, _ = _load(practice)
+    except (NetworkError, subprocess.TimeoutExpired) as error:
+        return [f"burst: {error}"]
+    deadline = time.monotonic() + 30
+    while practice.appliance.ledger()["queued"] and time.monotonic() < deadline:
+        time.sleep(0.2)
+    after = practice.appliance.ledger()
+    note(f"rate       {figures['messages_per_second']:8.0f} messages/s acknowledged")
+    note(f"accepted   p50 {figures['accept_p50_ms']:7.2f} ms   p99 {figures['accept_p99_ms']:8.2f} ms   (end of data to 250)")
+    note(f"relayed    p50 {figures['relay_p50_ms']:7.2f} ms   p99 {figures['relay_p99_ms']:8.2f} ms   p99.9 "
+         f"{figures['relay_p999_ms']:8.2f} ms   (to the receiver)")
+    for worker in practice.appliance.show("workers"):
+        note(f"worker {worker['worker']}   {worker['busy']:5.1f} % busy since its start, "
+             f"{worker['handed_off']} frames handed over")
+    acknowledged, stored = int(figures["acknowledged"]), int(figures["stored"])
+    note(f"{acknowledged} acknowledged, {stored} stored at the sink, {int(figures['lost'])} lost, "
+         f"{int(figures['duplicated'])} doubled")
+    problems = []
+    if acknowledged == 0:
+        problems.append("burst: nothing was acknowledged")
+    if figures["lost"] or figures["unknown"] or figures["duplicated"]:
+        problems.append(f"burst: {int(figures['lost'])} lost, {int(figures['duplicated'])} doubled, "
+                        f"{int(figures['unknown'])} unknown")
+    for key, seen in (("accepted", acknowledged), ("delivered", stored), ("queued", 0)):
+        if after[key] - (before[key] if key != "queued" else 0) != seen:
+            problems.append(f"burst: the ledger's {key} grew by {after[key] - before[key]}, seen from outside {seen}")
+    return problems

@@ -117,6 +117,19 @@ def report(practice, sents):
     return problems
 
 
+def the_set(practice):
+    """Sends every message of the set and shows its way; returns the problems."""
+    chosen = messages.generate()
+    say(f"sending {len(chosen)} messages")
+    sents = send_all(practice, chosen)
+    say("waiting for the last of them (one greylists, one exchanger is silent)")
+    finished = practice.wait(sents, 90, note)
+    if not practice.appliance.alive():
+        return ["millraced died"]
+    say("the way of each message")
+    return report(practice, sents) + ([] if finished else ["not all mail came to an end in time"])
+
+
 def prompt(practice):
     """The CLI, until it ends."""
     cli, socket = practice.appliance.program("millrace"), practice.appliance.socket
@@ -146,6 +159,7 @@ def main():
     parser.add_argument("--stay", action="store_true", help="leave the network up with a CLI prompt")
     parser.add_argument("--build", default=str(ROOT / "build" / "release"))
     parser.add_argument("--hugepages", action="store_true")
+    parser.add_argument("--only-burst", action="store_true", help="without the set of messages")
     parser.add_argument("--no-burst", action="store_true")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -164,15 +178,8 @@ def main():
             if args.stay:
                 prompt(practice)
                 return 0
-            chosen = messages.generate()
-            say(f"sending {len(chosen)} messages")
-            sents = send_all(practice, chosen)
-            say("waiting for the last of them (one greylists, one exchanger is silent)")
-            if not practice.wait(sents, 90, note):
-                problems.append("not all mail came to an end in time" if practice.appliance.alive() else
-                                "millraced died")
-            say("the way of each message")
-            problems += report(practice, sents)
+            if not args.only_burst:
+                problems += the_set(practice)
             if not args.no_burst:
                 problems += burst.run(practice, say, note)
             if practice.appliance.stop() != 0:
