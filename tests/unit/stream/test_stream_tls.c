@@ -12,6 +12,7 @@
 #include "tests/unit/stream/fake_tcp.h"
 #include "tests/unit/stream/party.h"
 #include "tests/unit/tls/identity.h"
+#include "tls/internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -344,6 +345,23 @@ static void close_sends_what_is_pending_first(void **state)
 	expect_both_closed_in_order();
 }
 
+static void key_updates_without_end_are_cut_off(void **state)
+{
+	unsigned updates = 0;
+
+	established();
+	while (server.closed == 0 && updates++ < 10000) {
+		/* Each asks for one in return. The attacker does not count its own. */
+		client.stream->answered = 0;
+		assert_int_equal(wolfSSL_update_keys(client.stream->tls->wolf), WOLFSSL_SUCCESS);
+		while (fake_tcp_step(stack, 1))
+			;
+	}
+	assert_in_range(updates, 100, 4000);
+	assert_int_equal(server.failure, STREAM_FAILED_MEMORY);
+	assert_non_null(strstr(server.error, "answer without end"));
+}
+
 static void a_changed_record_fails_the_stream(void **state)
 {
 	const char junk[] = "\x17\x03\x03\x00\x20"
@@ -542,6 +560,7 @@ int main(void)
 		TEST(a_fin_without_close_notify_is_told_as_truncation),
 		TEST(an_answer_can_follow_the_peers_close_notify),
 		TEST(close_sends_what_is_pending_first),
+		TEST(key_updates_without_end_are_cut_off),
 		TEST(a_changed_record_fails_the_stream),
 		TEST(a_fin_during_the_handshake_fails_it),
 		TEST(a_reset_during_the_handshake_is_a_tls_failure),
