@@ -13,7 +13,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdlib.h>
 
 #define BODY_LINK offsetof(struct queue_body, link)
 /** Reads under way at once. */
@@ -105,11 +104,6 @@ void body_adopt(struct queue_shard *shard, uint32_t m, struct chunk_list *list)
 	body_set_idle(shard, b, true);
 }
 
-struct read_wait {
-	struct queue_shard *shard;
-	uint32_t body;
-};
-
 static void body_failed(struct queue_shard *shard, uint32_t b, int result)
 {
 	struct queue_body *body = body_at(shard, b);
@@ -129,14 +123,12 @@ static void body_failed(struct queue_shard *shard, uint32_t b, int result)
 
 static void body_was_read(void *user, int result, struct chunk_list *list)
 {
-	struct read_wait *wait = user;
-	struct queue_shard *shard = wait->shard;
-	uint32_t b = wait->body;
-	struct queue_body *body = body_at(shard, b);
+	struct queue_body *body = user;
+	struct queue_shard *shard = body->shard;
+	uint32_t b = body->index;
 	struct queue_message *message = index_message(&shard->index, body->message);
 	struct loan *loan;
 
-	free(wait);
 	shard->reads--;
 	shard->progress = true;
 	if (result == 0 && list->size != message->body_size)
@@ -179,7 +171,7 @@ static bool chunks_suffice(struct queue_shard *shard, uint64_t size)
 static int body_read(struct queue_shard *shard, uint32_t m)
 {
 	struct queue_message *message = index_message(&shard->index, m);
-	struct read_wait *wait;
+	struct queue_body *body;
 	uint32_t b;
 	int result;
 
@@ -190,25 +182,21 @@ static int body_read(struct queue_shard *shard, uint32_t m)
 	if (!chunks_suffice(shard, message->body_size) && shard->reads)
 		return -EAGAIN;
 	b = slab_alloc(&shard->bodies);
-	wait = malloc(sizeof(*wait));
-	if (!b || !wait) {
-		free(wait);
-		if (b)
-			slab_free(&shard->bodies, b);
+	if (!b)
 		return -EAGAIN;
-	}
-	*wait = (struct read_wait){shard, b};
-	body_at(shard, b)->message = m;
-	body_at(shard, b)->state = BODY_READING;
+	body = body_at(shard, b);
+	body->shard = shard;
+	body->index = b;
+	body->message = m;
+	body->state = BODY_READING;
 	message->body = b;
 	shard->reads++;
 	result = spool_read_body(shard->spool, &message->id, &message->location, shard->chunks,
-				 body_was_read, wait);
+				 body_was_read, body);
 	if (result < 0) {
 		shard->reads--;
 		message->body = 0;
 		slab_free(&shard->bodies, b);
-		free(wait);
 		return -EAGAIN;
 	}
 	return 0;

@@ -63,7 +63,7 @@ static void splice(struct schedule *s, uint32_t to, uint32_t from)
 static void place(struct schedule *s, uint32_t index)
 {
 	uint32_t due = record_of(s, index)->due;
-	uint32_t ahead = due - s->tick;
+	uint32_t ahead = due - (uint32_t)s->tick;
 	unsigned level = 0, slot;
 
 	if ((int32_t)ahead < 0) {
@@ -98,7 +98,9 @@ void schedule_add(struct schedule *s, uint32_t index, uint64_t due_us)
 		ticks = (due_us - s->origin_us + (UINT64_C(1) << s->tick_shift) - 1) >>
 			s->tick_shift;
 	if (ticks > s->tick && ticks - s->tick > INT32_MAX)
-		ticks = (uint64_t)s->tick + INT32_MAX;
+		ticks = s->tick + INT32_MAX;
+	else if (ticks < s->tick)
+		ticks = s->tick - 1;
 	record_of(s, index)->due = (uint32_t)ticks;
 	s->count++;
 	place(s, index);
@@ -140,7 +142,7 @@ static void clear_slot(struct schedule *s, unsigned level, unsigned slot)
 static void begin_rotation(struct schedule *s)
 {
 	for (unsigned level = 1; level < SCHEDULE_LEVELS; level++) {
-		unsigned slot = s->tick >> (8 * level) & 255;
+		unsigned slot = (unsigned)(s->tick >> (8 * level)) & 255;
 
 		splice(s, MOVING, level * SCHEDULE_SLOTS + slot);
 		clear_slot(s, level, slot);
@@ -169,20 +171,20 @@ static unsigned cascade(struct schedule *s, unsigned limit)
 }
 
 /** Bring s->tick up to `until` (exclusive of it being due), within the bound on work. */
-static void advance(struct schedule *s, uint32_t until)
+static void advance(struct schedule *s, uint64_t until)
 {
 	unsigned work = 0;
 
 	while (work < WORK_MAX) {
 		unsigned slot;
-		uint32_t rotation_end;
+		uint64_t rotation_end;
 
 		if (s->cascading) {
 			work += cascade(s, WORK_MAX - work);
 			if (s->cascading)
 				return;
 		}
-		if ((int32_t)(until - s->tick) < 0)
+		if (until < s->tick)
 			return;
 		if (s->count == 0) {
 			/* Rotations that are jumped over hold nothing. */
@@ -195,9 +197,9 @@ static void advance(struct schedule *s, uint32_t until)
 		slot = next_slot(s, 0, s->tick & 255);
 		rotation_end = (s->tick | 255) + 1;
 		if (slot < SCHEDULE_SLOTS) {
-			uint32_t tick = (s->tick & ~UINT32_C(255)) | slot;
+			uint64_t tick = (s->tick & ~UINT64_C(255)) | slot;
 
-			if ((int32_t)(tick - until) > 0) {
+			if (tick > until) {
 				s->tick = until + 1;
 				if (!(s->tick & 255))
 					begin_rotation(s);
@@ -206,7 +208,7 @@ static void advance(struct schedule *s, uint32_t until)
 			splice(s, DUE, slot);
 			clear_slot(s, 0, slot);
 			s->tick = tick + 1;
-		} else if ((int32_t)(rotation_end - until) > 0) {
+		} else if (rotation_end > until) {
 			s->tick = until + 1;
 		} else {
 			s->tick = rotation_end;
@@ -224,7 +226,7 @@ uint32_t schedule_pop(struct schedule *s, uint64_t now_us)
 	if (is_empty(s, DUE)) {
 		if (now_us < s->origin_us)
 			return 0;
-		advance(s, (uint32_t)((now_us - s->origin_us) >> s->tick_shift));
+		advance(s, (now_us - s->origin_us) >> s->tick_shift);
 		if (is_empty(s, DUE))
 			return 0;
 	}
@@ -233,9 +235,9 @@ uint32_t schedule_pop(struct schedule *s, uint64_t now_us)
 	return index;
 }
 
-static uint64_t tick_us(const struct schedule *s, uint32_t tick)
+static uint64_t tick_us(const struct schedule *s, uint64_t tick)
 {
-	return s->origin_us + ((uint64_t)tick << s->tick_shift);
+	return s->origin_us + (tick << s->tick_shift);
 }
 
 uint64_t schedule_next(const struct schedule *s)
@@ -248,10 +250,10 @@ uint64_t schedule_next(const struct schedule *s)
 		return 0;
 	slot = next_slot(s, 0, s->tick & 255);
 	if (slot < SCHEDULE_SLOTS)
-		return tick_us(s, (s->tick & ~UINT32_C(255)) | slot);
+		return tick_us(s, (s->tick & ~UINT64_C(255)) | slot);
 	for (unsigned level = 1; level < SCHEDULE_LEVELS; level++) {
-		unsigned current = s->tick >> (8 * level) & 255;
-		uint32_t base = s->tick >> (8 * level) & ~UINT32_C(255);
+		unsigned current = (unsigned)(s->tick >> (8 * level)) & 255;
+		uint64_t base = s->tick >> (8 * level) & ~UINT64_C(255);
 
 		/* What lies before `current` belongs to the next turn of this level, whose start is
 		 * a bound too. */
@@ -266,5 +268,7 @@ uint64_t schedule_next(const struct schedule *s)
 
 uint64_t schedule_due_us(const struct schedule *s, uint32_t index)
 {
-	return tick_us(s, record_of(s, index)->due);
+	uint32_t due = record_of(s, index)->due;
+
+	return tick_us(s, s->tick + (uint64_t)(int64_t)(int32_t)(due - (uint32_t)s->tick));
 }

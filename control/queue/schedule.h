@@ -18,7 +18,7 @@
 /** In the record. `link` may serve other lists while the record is not on the wheel. */
 struct schedule_link {
 	struct slab_link link;
-	uint32_t due; /**< tick */
+	uint32_t due; /**< tick, its low bits: ticks wrap after weeks */
 };
 
 struct schedule {
@@ -26,7 +26,7 @@ struct schedule {
 	size_t offset;	     /**< of the struct schedule_link in the record */
 	unsigned tick_shift; /**< a tick is 1 << tick_shift microseconds */
 	uint64_t origin_us;  /**< monotonic time of tick 0 */
-	uint32_t tick;	     /**< every record due before it is in `due` */
+	uint64_t tick;	     /**< every record due before it is in `due` */
 	uint32_t count;
 	bool cascading; /**< `moving` is being spread over the lower levels */
 	/** Circular lists; the last two are `moving` and `due`. */

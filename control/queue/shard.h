@@ -163,6 +163,8 @@ enum body_state {
 };
 
 struct queue_body {
+	struct queue_shard *shard; /**< while it is read */
+	uint32_t index;
 	uint32_t message;
 	uint32_t loans;	       /**< deliveries and jobs that hold it */
 	struct slab_link link; /**< in shard->bodies, oldest first, while nobody holds it */

@@ -26,6 +26,8 @@ int event_log_emit(struct event_log *log, const struct event *event)
 
 	if (house->events_stall)
 		return -EAGAIN;
+	if (house->keep_no_books)
+		return 0;
 	GROW(house->events, house->event_count);
 	to = &house->events[house->event_count++];
 	*to = (struct house_event){
@@ -389,6 +391,8 @@ static void note_delivered(struct house *house, const struct delivery *delivery,
 {
 	struct house_delivered *to;
 
+	if (house->keep_no_books)
+		return;
 	if (!house->ignore_duplicates)
 		assert_int_equal(house_got(house, &delivery->id, recipient->address), 0);
 	GROW(house->delivered, house->delivered_count);
@@ -476,6 +480,8 @@ static void note_answer(struct house *house, const struct record *record)
 {
 	struct house_answer *answer;
 
+	if (house->keep_no_books)
+		return;
 	assert_int_equal(house_answer(house, &record->committed.id), UINT32_MAX);
 	GROW(house->answers, house->answer_count);
 	answer = &house->answers[house->answer_count++];

@@ -107,6 +107,7 @@ struct house {
 	bool hold;		   /**< workers answer nothing */
 	bool close_after_delivery; /**< connections end with each delivery */
 	bool ignore_duplicates;	   /**< a test about restarts */
+	bool keep_no_books; /**< a test about speed: answers, deliveries and events are not kept */
 	uint64_t steps;
 
 	struct house_answer *answers;
