@@ -33,8 +33,9 @@ struct command_argument {
 struct command_column {
 	const char *key; /**< JSON key; dotted for nested */
 	const char *title;
-	const char *format; /**< "text", "count", "bytes", "duration_us", "time_us", "percent",
-			       "rate" */
+	const char *format; /**< "text", "count", "bytes", "duration_us", "percent", "rate"; wall
+			     * clock in microseconds as a date ("time_us") or as how far from now
+			     * ("when_us") */
 };
 
 struct command {

@@ -175,31 +175,32 @@ static void put_lines(FILE *out, const json_t *object, const json_t *description
 
 /* ---- Without columns: what the names say ---- */
 
-/* Above this many microseconds (31 years) it is a point in time, not a duration. */
+/* Microseconds since 1970 that are a time of this century, and hardly anything else: 2001 to 2096.
+ */
 #define TIME_FROM_US INT64_C(1000000000000000)
+#define TIME_TO_US   INT64_C(4000000000000000)
 
-/* Keys carry their units at the end. */
+/* What a key says of its value: its units stand at its end. */
 static const char *format_of(const char *key, const json_t *value)
 {
 	static const struct {
 		const char *end, *format;
 	} ends[] = {
-		{"_us", "duration_us"},
-		{"_bytes", "bytes"},
-		{"_percent", "percent"},
-		{"_per_second", "rate"},
+		{"bytes", "bytes"},	{"size", "bytes"},	{"us", "duration_us"},
+		{"percent", "percent"}, {"per_second", "rate"}, {"per-second", "rate"},
 	};
+	json_int_t number = json_integer_value(value);
 
 	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
 		size_t size = strlen(key), end = strlen(ends[i].end);
 
-		if (size < end || strcmp(key + size - end, ends[i].end) != 0)
+		if (size < end || strcmp(key + size - end, ends[i].end) != 0 ||
+		    (size > end && key[size - end - 1] != '_' && key[size - end - 1] != '-'))
 			continue;
-		if (i == 0 && json_integer_value(value) > TIME_FROM_US)
-			return "time_us";
-		return ends[i].format;
+		if (i < 2 || number < TIME_FROM_US)
+			return ends[i].format;
 	}
-	return "text";
+	return number >= TIME_FROM_US && number < TIME_TO_US ? "time_us" : "text";
 }
 
 static bool is_inner(const json_t *value)

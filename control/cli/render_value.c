@@ -169,6 +169,23 @@ static void write_time(int64_t wall_us, char *out, size_t size)
 		snprintf(out, size, "-");
 }
 
+/* How far from now: "in 4m 5s", "2h 3m ago". */
+static void write_when(int64_t wall_us, char *out, size_t size)
+{
+	struct timespec now;
+	int64_t away_us;
+	char text[32];
+
+	if (wall_us <= 0) {
+		snprintf(out, size, "-");
+		return;
+	}
+	clock_gettime(CLOCK_REALTIME, &now);
+	away_us = wall_us - (now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000);
+	write_duration((double)(away_us < 0 ? -away_us : away_us), text, sizeof(text));
+	snprintf(out, size, away_us < 0 ? "%s ago" : "in %s", text);
+}
+
 static void write_number(const json_t *value, const char *format, char *out, size_t size)
 {
 	double real = json_number_value(value);
@@ -179,6 +196,9 @@ static void write_number(const json_t *value, const char *format, char *out, siz
 		write_duration(real, out, size);
 	else if (strcmp(format, "time_us") == 0)
 		write_time(json_is_integer(value) ? json_integer_value(value) : (int64_t)real, out,
+			   size);
+	else if (strcmp(format, "when_us") == 0)
+		write_when(json_is_integer(value) ? json_integer_value(value) : (int64_t)real, out,
 			   size);
 	else if (strcmp(format, "percent") == 0)
 		snprintf(out, size, "%.1f %%", real);

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -279,6 +280,42 @@ static void values_read_as_people_say_them(void **state)
 	}
 }
 
+static void times_may_be_said_from_now(void **state)
+{
+	struct timespec now;
+	json_t *value;
+	char text[64];
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	value = json_integer(((json_int_t)now.tv_sec + 3690) * 1000000);
+	assert_string_equal(render_value(value, "when_us", text, sizeof(text)), "in 1h 1m");
+	json_decref(value);
+	value = json_integer(((json_int_t)now.tv_sec - 7290) * 1000000);
+	assert_string_equal(render_value(value, "when_us", text, sizeof(text)), "2h 1m ago");
+	json_decref(value);
+	value = json_integer(0);
+	assert_string_equal(render_value(value, "when_us", text, sizeof(text)), "-");
+	json_decref(value);
+}
+
+static void without_columns_the_keys_say_what_values_are(void **state)
+{
+	json_t *data =
+		json_pack("{s:I,s:I,s:I,s:I,s:I,s:s}", "oldest", (json_int_t)1795365382000000,
+			  "body-bytes", (json_int_t)2048, "commit_us", (json_int_t)1500, "bus",
+			  (json_int_t)7, "messages-max", (json_int_t)1000000, "why", "");
+	char *text = render(data, NULL, 0);
+
+	assert_string_equal(text, "oldest:       2026-11-22 16:36:22Z\n"
+				  "body-bytes:   2.0 KiB\n"
+				  "commit_us:    1.5 ms\n"
+				  "bus:          7\n"
+				  "messages-max: 1000000\n"
+				  "why:          -\n");
+	free(text);
+	json_decref(data);
+}
+
 static void nothing_that_is_printed_drives_the_terminal(void **state)
 {
 	char text[128];
@@ -310,6 +347,8 @@ int main(void)
 		cmocka_unit_test(input_is_taken_line_by_line),
 		cmocka_unit_test(tables_fit_the_terminal),
 		cmocka_unit_test(values_read_as_people_say_them),
+		cmocka_unit_test(times_may_be_said_from_now),
+		cmocka_unit_test(without_columns_the_keys_say_what_values_are),
 		cmocka_unit_test(nothing_that_is_printed_drives_the_terminal),
 	};
 
