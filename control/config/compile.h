@@ -30,8 +30,8 @@ struct configuration {
 };
 
 /** As config_load_text, with a model that the caller keeps (a fuzzer loads thousands a second). */
-struct configuration *config_load_with(const struct lys_module *module, const char *text, size_t size, const char *name,
-				       struct config_errors *errors);
+struct configuration *config_load_with(const struct lys_module *module, const char *text,
+				       size_t size, const char *name, struct config_errors *errors);
 
 /** Zeroed. Never NULL: a configuration that does not fit in memory ends the program. */
 void *config_allocate(struct configuration *configuration, size_t size);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The configuration: one YANG model (millrace.yang), an operator's file in brace syntax, and what the rest of the
- * program gets from it: immutable compiled views (DESIGN.md, decision 9).
+ * The configuration: one YANG model (millrace.yang), an operator's file in brace syntax, and what
+ * the rest of the program gets from it: immutable compiled views (DESIGN.md, decision 9).
  *
- * Every error names file, line, path and reason. A configuration that does not load changes nothing.
+ * Every error names file, line, path and reason. A configuration that does not load changes
+ * nothing.
  */
 #ifndef MILLRACE_CONTROL_CONFIG_CONFIG_H
 #define MILLRACE_CONTROL_CONFIG_CONFIG_H
@@ -20,14 +21,15 @@ enum idle_strategy {
 	IDLE_SPIN,
 	IDLE_PAUSE,
 	IDLE_SLEEP,	/**< spin, pause, then sleep up to idle_sleep_max_us */
-	IDLE_INTERRUPT, /**< sleep until the port's Rx interrupt where the PMD has them, else as IDLE_SLEEP */
+	IDLE_INTERRUPT, /**< sleep until the port's Rx interrupt where the PMD has them, else as
+			   IDLE_SLEEP */
 };
 
 #define CONFIG_CORES_MAX 64
 
 struct config_port {
 	char name[VIEW_NAME_MAX];
-	char device[256];  /**< a PCI address, or DPDK's virtual device string */
+	char device[256]; /**< a PCI address, or DPDK's virtual device string */
 	uint16_t mtu;
 	uint32_t rx_descriptors, tx_descriptors;
 };
@@ -41,7 +43,8 @@ struct config_certificate {
 /** Which certificate a listener serves; by index into view->listeners. */
 struct config_listener_extra {
 	char certificate[VIEW_NAME_MAX];
-	char users_file[256]; /**< "" : no AUTH. Lines user:crypt(3) hash[:tenant[:campaign[:pool]]] */
+	char users_file[256]; /**< "" : no AUTH. Lines user:crypt(3) hash[:tenant[:campaign[:pool]]]
+			       */
 };
 
 /** What only the daemon needs. */
@@ -60,12 +63,12 @@ struct config_system {
 	uint32_t sessions_in, sessions_out; /**< per worker */
 	char user[64];			    /**< run as, once ports are open; "" stays */
 	char state_directory[256];
-	char log_file[256];		    /**< "" : standard error */
+	char log_file[256]; /**< "" : standard error */
 	char log_level[16];
 	uint64_t log_rotate_bytes;
 	unsigned log_keep;
 	char management_socket[108];
-	char metrics_address[64];	    /**< "127.0.0.1:9464"; "" : none */
+	char metrics_address[64]; /**< "127.0.0.1:9464"; "" : none */
 	char event_directory[256];
 	uint64_t event_rotate_bytes;
 	unsigned event_keep;
@@ -92,30 +95,39 @@ struct config_errors {
 char *config_error_format(const struct config_error *error, char *out, size_t size);
 
 /**
- * Read, validate and compile a file. @param yang_directory where millrace.yang is, or NULL: the one built in
+ * Read, validate and compile a file. @param yang_directory where millrace.yang is, or NULL: the one
+ * built in
  * @return NULL with errors->count > 0
  */
-struct configuration *config_load(const char *file, const char *yang_directory, struct config_errors *errors);
+struct configuration *config_load(const char *file, const char *yang_directory,
+				  struct config_errors *errors);
 /** Compile from text (tests, `request config check`). @param name for the messages */
-struct configuration *config_load_text(const char *text, const char *name, struct config_errors *errors);
+struct configuration *config_load_text(const char *text, const char *name,
+				       struct config_errors *errors);
 void config_free(struct configuration *configuration);
 
 const struct config_system *config_system(const struct configuration *configuration);
 unsigned config_ports(const struct configuration *configuration, const struct config_port **ports);
-unsigned config_certificates(const struct configuration *configuration, const struct config_certificate **certificates);
-const struct config_listener_extra *config_listener_extra(const struct configuration *configuration, unsigned listener);
+unsigned config_certificates(const struct configuration *configuration,
+			     const struct config_certificate **certificates);
+const struct config_listener_extra *config_listener_extra(const struct configuration *configuration,
+							  unsigned listener);
 const struct resolver_settings *config_resolver(const struct configuration *configuration);
 const struct queue_settings_view *config_queue(const struct configuration *configuration);
-/** A new view for workers (malloc'ed, owned by the caller, view_free); TLS contexts and MACs are filled by the daemon. */
+/** A new view for workers (malloc'ed, owned by the caller, view_free); TLS contexts and MACs are
+ * filled by the daemon. */
 struct view *config_make_view(const struct configuration *configuration, uint64_t revision);
 void view_free(struct view *view);
-/** What cannot change without a restart (ports, workers, memory, spool): lines for the operator; 0 when none differ. */
-unsigned config_needs_restart(const struct configuration *old, const struct configuration *new_, char lines[][256],
-			      unsigned max);
-/** The whole with defaults, as JSON (`show config | display json`), or as brace text in canonical order (malloc'ed). */
+/** What cannot change without a restart (ports, workers, memory, spool): lines for the operator; 0
+ * when none differ. */
+unsigned config_needs_restart(const struct configuration *old, const struct configuration *new_,
+			      char lines[][256], unsigned max);
+/** The whole with defaults, as JSON (`show config | display json`), or as brace text in canonical
+ * order (malloc'ed). */
 json_t *config_to_json(const struct configuration *configuration);
 char *config_to_text(const struct configuration *configuration);
-/** Both, as {"text": …, "json": …}: what `show config` answers, so that the CLI shows the one and | display json the other. */
+/** Both, as {"text": …, "json": …}: what `show config` answers, so that the CLI shows the one and |
+ * display json the other. */
 json_t *config_to_document(const struct configuration *configuration);
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The event log: what became of every message, one JSON object a line (fields of the KumoMTA record where the meaning
- * is equal, and ours). Shards emit; a writer thread of its own writes and rotates, so that a full or slow disk never
- * stops a shard: the ring between them is bounded, and when it is full the shard stops accepting (never drops).
+ * The event log: what became of every message, one JSON object a line (fields of the KumoMTA record
+ * where the meaning is equal, and ours). Shards emit; a writer thread of its own writes and
+ * rotates, so that a full or slow disk never stops a shard: the ring between them is bounded, and
+ * when it is full the shard stops accepting (never drops).
  */
 #ifndef MILLRACE_CONTROL_EVENTS_EVENTS_H
 #define MILLRACE_CONTROL_EVENTS_EVENTS_H
@@ -21,18 +22,18 @@ enum event_type {
 /** Pointers are only read during event_log_emit; NULL and 0 mean absent. */
 struct event {
 	enum event_type type;
-	uint64_t event_id;	       /**< shard << 48 | serial */
+	uint64_t event_id; /**< shard << 48 | serial */
 	struct message_id id;
-	uint64_t time_us;	       /**< wall clock, now */
-	uint64_t created_us;	       /**< wall clock, reception */
+	uint64_t time_us;    /**< wall clock, now */
+	uint64_t created_us; /**< wall clock, reception */
 	const char *sender;
 	unsigned recipient_count;
 	const char *const *recipients;
 	uint64_t size;
 	unsigned attempts;
-	const char *queue;	       /**< recipient domain */
+	const char *queue; /**< recipient domain */
 	const char *site;
-	const char *source;	       /**< source's name */
+	const char *source; /**< source's name */
 	const char *pool;
 	const char *tenant;
 	const char *campaign;
@@ -48,16 +49,16 @@ struct event {
 	struct enhanced_code enhanced;
 	const char *reply_text;
 	bool reply_remote;
-	const char *phase;	       /**< smtp_phase_name */
+	const char *phase; /**< smtp_phase_name */
 	const char *tls_version;
 	const char *tls_cipher;
 	uint64_t session;
 	bool reused;
 	bool possible_duplicate;
-	bool generated;		       /**< ours: a DSN */
+	bool generated; /**< ours: a DSN */
 	const struct message_id *dsn_for;
 	uint64_t connect_us, tls_us, transaction_us, commit_us;
-	uint64_t next_attempt_us;      /**< wall clock, of a transient failure */
+	uint64_t next_attempt_us; /**< wall clock, of a transient failure */
 	unsigned worker;
 	uint64_t config_revision;
 };
@@ -68,11 +69,12 @@ struct event_log_settings {
 	const char *directory;
 	uint64_t rotate_bytes;
 	unsigned keep;
-	const char *node;	       /**< node id as text */
+	const char *node; /**< node id as text */
 };
 /** @param error at least 256 bytes */
 struct event_log *event_log_open(const struct event_log_settings *settings, char *error);
-/** From any shard thread. @return 0, or -EAGAIN when the log cannot keep up: try again, and accept no new mail meanwhile */
+/** From any shard thread. @return 0, or -EAGAIN when the log cannot keep up: try again, and accept
+ * no new mail meanwhile */
 int event_log_emit(struct event_log *log, const struct event *event);
 /** Write out all that was emitted and close. */
 void event_log_close(struct event_log *log);
