@@ -121,7 +121,12 @@ static void send_body(struct generator_session *s, size_t size, uint64_t seed)
 
 		if (n > size - 2)
 			n = size - 2;
-		link_write(s->link, load->template + at, n);
+		/* The cut must not come between CR and LF. */
+		bool splits = load->template[at + n - 1] == '\r';
+
+		link_write(s->link, load->template + at, n - splits);
+		if (splits)
+			link_write(s->link, "-", 1);
 		size -= n;
 		at = 0;
 	}
