@@ -216,6 +216,37 @@ CHECK(next_refused_and_usable)
 	assert_true(client->needs_reset);
 }
 
+CHECK(both_untouched)
+{
+	assert_true(client->failure.restart);
+	for (uint32_t i = 0; i < 3; i++)
+		assert_recipient(delivery, i, OUTCOME_NONE, PHASE_ROUTE, 0, "");
+}
+
+static void beginning_again_takes_verdicts_back(void **state)
+{
+	script_run(&(struct script){
+		.text = CHUNK MAIL RCPT
+		"C RCPT TO:<a1@example.org>\nC RCPT TO:<a2@example.org>\n"
+		"S 250 ok\nS 250 ok\nS 550 5.1.1 no\nS 450 no\nC BDAT 21 LAST\n" BODY_C
+		"S 502 what\nE failed\n",
+		.make = three,
+		.check = both_untouched,
+	});
+}
+
+static void after_rset_the_body_waits_for_the_replies(void **state)
+{
+	script_run(&(struct script){
+		.text = CHUNK MAIL RCPT
+		"S 250 ok\nS 550 no\nE done\nE ready\nnext\nC RSET\n" MAIL RCPT
+		"-\nS 250 ok\nS 250 ok\nS 250 ok\nC BDAT 21 LAST\n" BODY_C
+		"S 250 ok\nE done\nE ready\n",
+		.make = one,
+		.make_next = one,
+	});
+}
+
 static void bdat_body_sent_for_nobody_is_only_answered(void **state)
 {
 	script_run(&(struct script){
@@ -594,6 +625,8 @@ int main(void)
 		cmocka_unit_test(intermediate_replies_where_none_belong),
 		cmocka_unit_test(c2_garbage_in_a_transaction_defers),
 		cmocka_unit_test(c6_chunking_offered_but_bdat_unknown_begins_again_without),
+		cmocka_unit_test(beginning_again_takes_verdicts_back),
+		cmocka_unit_test(after_rset_the_body_waits_for_the_replies),
 		cmocka_unit_test(bdat_body_sent_for_nobody_is_only_answered),
 		cmocka_unit_test(c7_421_in_the_body_defers),
 		cmocka_unit_test(c7_refusal_in_the_body_is_final_and_ends_the_session),

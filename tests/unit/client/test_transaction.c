@@ -432,6 +432,31 @@ static void many_recipients_go_out_as_room_allows(void **state)
 	free(text);
 }
 
+CHECK(many_refused)
+{
+	for (uint32_t i = 0; i < 1000; i++)
+		assert_recipient(delivery, i, OUTCOME_BOUNCED, PHASE_MAIL, 550, "");
+}
+
+static void refused_mail_stops_the_rest_from_being_sent(void **state)
+{
+	char *text = calloc(1, 100000);
+	size_t used;
+
+	assert_non_null(text);
+	/* Room for the first 95 recipients; the others wait for it when MAIL is refused. */
+	used = (size_t)sprintf(text, "%s",
+			       GREETING "S 250-x\nS 250 PIPELINING\nE ready\nhold\nbegin\n" MAIL);
+	for (unsigned i = 0; i < 95; i++)
+		used += (size_t)sprintf(text + used, "C RCPT TO:<a%u@example.org>\n", i);
+	used += (size_t)sprintf(text + used, "-\nS 550 no\n");
+	for (unsigned i = 0; i < 95; i++)
+		used += (size_t)sprintf(text + used, "S 503 no\n");
+	sprintf(text + used, "E done\nE ready\n-\n");
+	script_run(&(struct script){.text = text, .make = many, .check = many_refused});
+	free(text);
+}
+
 /* ---- Extensions ---- */
 
 static struct delivery *with_dsn(void)
@@ -680,6 +705,7 @@ int main(void)
 		cmocka_unit_test(c8_stated_and_learned_limits_are_kept),
 		cmocka_unit_test(c8_what_was_accepted_may_be_refused_after_all),
 		cmocka_unit_test(many_recipients_go_out_as_room_allows),
+		cmocka_unit_test(refused_mail_stops_the_rest_from_being_sent),
 		cmocka_unit_test(rfc3461_parameters_go_on_when_dsn_is_offered),
 		cmocka_unit_test(what_is_no_xtext_is_left_out),
 		cmocka_unit_test(rfc1870_too_large_for_the_peer_is_not_tried),

@@ -151,6 +151,27 @@ static void c15_connection_is_not_used_beyond_its_time(void **state)
 	world_free(world);
 }
 
+static void c15_mail_that_comes_late_finds_a_new_connection(void **state)
+{
+	struct world *world = world_make(4, 4);
+	uint64_t cookie;
+
+	world->settings.idle_timeout_us = 3600 * US_PER_S;
+	world->settings.reuse_time_max_us = 300 * US_PER_S;
+	world_deliver(world, 7, true);
+	world_run(world);
+	/* Before the timer has its turn. */
+	world->now.mono_us += 301 * US_PER_S;
+	cookie = world_deliver(world, 7, false);
+	world_run(world);
+	assert_delivered(world, cookie, 0);
+	assert_false(world_result(world, cookie)->reused);
+	assert_int_equal(world->hosts[0].connections, 2);
+	assert_int_equal(world->hosts[0].quit, 1);
+	assert_int_equal(world->slots_back, 0);
+	world_free(world);
+}
+
 static void connection_ends_after_its_number_of_messages(void **state)
 {
 	struct world *world = world_make(4, 4);
@@ -787,6 +808,7 @@ int main(void)
 		cmocka_unit_test(delivery_without_slot_or_connection_comes_back_untried),
 		cmocka_unit_test(full_tables_give_back_what_they_cannot_hold),
 		cmocka_unit_test(c15_connection_is_not_used_beyond_its_time),
+		cmocka_unit_test(c15_mail_that_comes_late_finds_a_new_connection),
 		cmocka_unit_test(connection_ends_after_its_number_of_messages),
 		cmocka_unit_test(rfc9422_mailmax_ends_a_connection_too),
 		cmocka_unit_test(connection_of_an_older_route_is_not_used),
