@@ -38,6 +38,7 @@
 struct management {
 	int listener, wake;
 	char path[108];
+	char hostname[256];
 	pthread_t thread;
 	bool started, stopping;
 	unsigned command_count, client_count;
@@ -76,9 +77,6 @@ static json_t *describe_columns(const struct command *command)
 static json_t *describe(const struct management *management)
 {
 	json_t *commands = json_array();
-	char hostname[256] = "millrace";
-
-	gethostname(hostname, sizeof(hostname) - 1);
 	for (unsigned i = 0; i < management->command_count; i++) {
 		const struct command *c = management->commands[i];
 
@@ -87,8 +85,8 @@ static json_t *describe(const struct management *management)
 					    c->help, "changes", (int)c->changes, "arguments",
 					    describe_arguments(c), "columns", describe_columns(c)));
 	}
-	return json_pack("{s:s, s:s, s:o}", "hostname", hostname, "version", MILLRACE_VERSION,
-			 "commands", commands);
+	return json_pack("{s:s, s:s, s:o}", "hostname", management->hostname, "version",
+			 MILLRACE_VERSION, "commands", commands);
 }
 
 /* ---- Requests ---- */
@@ -393,6 +391,8 @@ struct management *management_create(const char *socket_path, char *error)
 	if (management->listener < 0)
 		goto fail;
 	snprintf(management->path, sizeof(management->path), "%s", socket_path);
+	if (gethostname(management->hostname, sizeof(management->hostname) - 1) != 0)
+		management_set_hostname(management, "millrace");
 	management->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (management->wake < 0) {
 		snprintf(error, 256, "eventfd: %s", strerror(errno));
@@ -402,6 +402,11 @@ struct management *management_create(const char *socket_path, char *error)
 fail:
 	management_destroy(management);
 	return NULL;
+}
+
+void management_set_hostname(struct management *management, const char *hostname)
+{
+	snprintf(management->hostname, sizeof(management->hostname), "%s", hostname);
 }
 
 void management_add(struct management *management, const struct command *command)

@@ -53,6 +53,8 @@ struct command {
 
 /** @param socket_path made with mode 0660 @param error at least 256 bytes */
 struct management *management_create(const char *socket_path, char *error);
+/** The box's name, for the prompt; without it the machine's. Before management_start. */
+void management_set_hostname(struct management *management, const char *hostname);
 /** Before management_start. The command must stay valid. */
 void management_add(struct management *management, const struct command *command);
 int management_start(struct management *management);

@@ -41,6 +41,19 @@ static void assert_address(const struct ip_address *a, const char *text)
 	assert_string_equal(ip_format(a, found), text);
 }
 
+static const struct queue_destination *destination(const struct configuration *c,
+						   const char *domain)
+{
+	const struct queue_settings_view *q = config_queue(c);
+
+	for (unsigned i = 0; i < q->destination_count; i++) {
+		if (strcmp(q->destinations[i].domain, domain) == 0)
+			return &q->destinations[i];
+	}
+	fail_msg("no destination %s", domain);
+	return NULL;
+}
+
 static void system_settings_and_defaults(void **state)
 {
 	struct configuration *c = load(EXAMPLE);
@@ -65,6 +78,18 @@ static void system_settings_and_defaults(void **state)
 	assert_string_equal(s->spool_directory, "/var/spool/millrace");
 	assert_int_equal(s->spool_size_bytes, UINT64_C(4) << 30);
 	assert_int_equal(s->spool_segment_bytes, 256u << 20);
+	config_free(c);
+}
+
+static void the_example_is_sound(void **state)
+{
+	struct configuration *c = config_load(EXAMPLE_FILE, NULL, &errors);
+
+	if (c == NULL)
+		print_message("# %u: %s\n", errors.errors[0].line, errors.errors[0].reason);
+	assert_non_null(c);
+	assert_int_equal(config_system(c)->worker_cores[1], 3);
+	assert_int_equal(destination(c, "partner.example.com")->message_rate_per_hour, 36000);
 	config_free(c);
 }
 
@@ -198,19 +223,6 @@ static void without_a_pool_all_sources_make_one(void **state)
 	config_free(c);
 }
 
-static const struct queue_destination *destination(const struct configuration *c,
-						   const char *domain)
-{
-	const struct queue_settings_view *q = config_queue(c);
-
-	for (unsigned i = 0; i < q->destination_count; i++) {
-		if (strcmp(q->destinations[i].domain, domain) == 0)
-			return &q->destinations[i];
-	}
-	fail_msg("no destination %s", domain);
-	return NULL;
-}
-
 static void a_destination_takes_what_it_does_not_state_from_its_parent_then_default(void **state)
 {
 	struct configuration *c = load(EXAMPLE);
@@ -322,6 +334,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(system_settings_and_defaults),
+		cmocka_unit_test(the_example_is_sound),
 		cmocka_unit_test(ports_addresses_and_routes),
 		cmocka_unit_test(statements_may_stand_in_any_order),
 		cmocka_unit_test(listeners),
