@@ -213,10 +213,15 @@ static bool is_started(const struct spool *spool)
 	return spool->read_only || (spool_is_quiet(spool) && spool->flying == NULL);
 }
 
+static bool has_free(const struct spool *spool)
+{
+	return spool->free_count > 0 || spool->next != SPOOL_NO_SLOT;
+}
+
 /* Blocking: at first start only. */
 static int make_segments(struct spool *spool, uint32_t count, char *error)
 {
-	while (spool->segment_count < count || spool->free_count == 0) {
+	while (spool->segment_count < count || !has_free(spool)) {
 		struct disk_file *file;
 		char name[16];
 		int result = -ENOSPC;
@@ -229,7 +234,7 @@ static int make_segments(struct spool *spool, uint32_t count, char *error)
 			result = spool_add_segment(spool, file, spool->settings.segment_size);
 		if (result != 0) {
 			/* With one to write into it can start, and go on when space comes. */
-			if (spool->free_count > 0 || spool->current != SPOOL_NO_SLOT)
+			if (has_free(spool) || spool->current != SPOOL_NO_SLOT)
 				return 0;
 			snprintf(error, 256, "cannot make a segment: %s", strerror(-result));
 			return result;

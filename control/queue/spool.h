@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The durable log of one queue shard (notes: reliability 1.5): segments of fixed size, batches with CRC32C, group
- * commit, recovery. It knows messages and recipient states only as records; what they mean is the queue's.
+ * The durable log of one queue shard (notes: reliability 1.5): segments of fixed size, batches with
+ * CRC32C, group commit, recovery. It knows messages and recipient states only as records; what they
+ * mean is the queue's.
  *
  * Owner: the shard's thread. One commit is in flight at a time; the next batch fills meanwhile.
  *
- * What must hold: I1 a completed append is recovered with identical bytes; I2 one that did not complete is wholly
- * there or wholly absent; I5 recovery is idempotent; I6 any flipped bit is noticed; I7 free + live + quarantined =
- * all segments.
+ * What must hold: I1 a completed append is recovered with identical bytes; I2 one that did not
+ * complete is wholly there or wholly absent; I5 recovery is idempotent; I6 any flipped bit is
+ * noticed; I7 free + live + quarantined = all segments.
  *
- * Format version and upgrade rule: the segment header carries the version; a reader accepts its own version and the
- * one before; record types may be added (unknown ones are skipped), never changed.
+ * Format version and upgrade rule: the segment header carries the version; a reader accepts its own
+ * version and the one before; record types may be added (unknown ones are skipped), never changed.
  */
 #ifndef MILLRACE_CONTROL_QUEUE_SPOOL_H
 #define MILLRACE_CONTROL_QUEUE_SPOOL_H
@@ -26,13 +27,16 @@
 struct spool;
 
 /**
- * The spool's name for a message; opaque to the queue, which keeps it in its index. It stays the same when the message
- * is copied into another segment, and is good for one run: recovery gives new ones.
+ * The spool's name for a message; opaque to the queue, which keeps it in its index. It stays the
+ * same when the message is copied into another segment, and is good for one run: recovery gives new
+ * ones.
  */
 struct spool_location {
 	uint32_t handle; /**< index into the spool's table of live messages */
-	uint32_t serial; /**< of the handle's use: a stale location is a programmer's error that is noticed */
-	uint64_t size;	 /**< bytes that the message occupies in its segment, record headers included */
+	uint32_t serial; /**< of the handle's use: a stale location is a programmer's error that is
+			    noticed */
+	uint64_t size; /**< bytes that the message occupies in its segment, record headers included
+			*/
 };
 
 struct spool_settings {
@@ -42,20 +46,24 @@ struct spool_settings {
 	uint16_t shard;
 	uint64_t segment_size;	   /**< 256 MiB in the product */
 	uint32_t segments;	   /**< how many at most */
-	uint32_t segments_initial; /**< made ahead at first start; more are made by housekeeping as needed */
+	uint32_t segments_initial; /**< made ahead at first start; more are made by housekeeping as
+				      needed */
 	uint32_t batch_bytes;	   /**< close a batch at this size: 256 KiB */
-	uint64_t batch_wait_us;	   /**< or at this age: 2 ms; 0 commits as soon as the one in flight completes */
+	uint64_t batch_wait_us;	   /**< or at this age: 2 ms; 0 commits as soon as the one in flight
+				      completes */
 };
 
 /**
- * What recovery finds, in log order. The queue rebuilds its index from these. Each message is reported once and
- * finished at most once; states of messages that are not known (any more) occur and are to be ignored.
+ * What recovery finds, in log order. The queue rebuilds its index from these. Each message is
+ * reported once and finished at most once; states of messages that are not known (any more) occur
+ * and are to be ignored.
  */
 struct spool_recovery {
 	void *context;
 	/** A complete message. @param envelope valid during the call */
-	void (*message)(void *context, const struct message_id *id, uint32_t flags, const uint8_t *envelope,
-			size_t envelope_size, uint64_t body_size, const struct spool_location *location);
+	void (*message)(void *context, const struct message_id *id, uint32_t flags,
+			const uint8_t *envelope, size_t envelope_size, uint64_t body_size,
+			const struct spool_location *location);
 	/** A state record of a message (queue's own encoding). */
 	void (*state)(void *context, const struct message_id *id, const uint8_t *data, size_t size);
 	/** The message is finished: nothing of it is needed any more. */
@@ -70,11 +78,15 @@ struct spool_recovered {
 	uint64_t bytes_read;
 	uint64_t batches;
 	uint32_t segments;
-	uint32_t start_number;	     /**< of this start; larger than any before; 24 bits */
-	uint32_t headers_damaged;    /**< segments that were read through the second copy of their header, or none */
-	uint32_t messages_damaged;   /**< committed once, but some of their bytes are lost to corruption: not reported */
-	uint32_t corrupt_batches;    /**< damaged, followed by sound ones: salvaged around, segment quarantined */
-	bool torn_tail;		     /**< the newest batch was cut: an unclean stop, nothing acknowledged is lost */
+	uint32_t start_number;	   /**< of this start; larger than any before; 24 bits */
+	uint32_t headers_damaged;  /**< segments that were read through the second copy of their
+				      header, or none */
+	uint32_t messages_damaged; /**< committed once, but some of their bytes are lost to
+				      corruption: not reported */
+	uint32_t corrupt_batches;  /**< damaged, followed by sound ones: salvaged around, segment
+				      quarantined */
+	bool torn_tail; /**< the newest batch was cut: an unclean stop, nothing acknowledged is lost
+			 */
 	bool clean_stop;
 };
 
@@ -82,52 +94,62 @@ struct spool_recovered {
  * Open or create, and recover. Blocks; before any listener is bound.
  * @param error at least 256 bytes @return NULL on error
  */
-struct spool *spool_open(const struct spool_settings *settings, const struct spool_recovery *recovery,
-			 const struct mr_now *now, struct spool_recovered *recovered, char *error);
+struct spool *spool_open(const struct spool_settings *settings,
+			 const struct spool_recovery *recovery, const struct mr_now *now,
+			 struct spool_recovered *recovered, char *error);
 /** Write what is pending, mark a clean stop, close. */
 void spool_close(struct spool *spool);
-/** Free it without writing anything or calling anybody: what a crash leaves. Waits for the disk to let go of it. */
+/** Free it without writing anything or calling anybody: what a crash leaves. Waits for the disk to
+ * let go of it. */
 void spool_abandon(struct spool *spool);
 
-/** Called from spool_turn when everything of an append is durable, or failed. @param result 0 or negative errno */
+/** Called from spool_turn when everything of an append is durable, or failed. @param result 0 or
+ * negative errno */
 typedef void (*spool_done)(void *user, int result);
 
 /**
- * Append a message: envelope, then body, possibly over several batches; it counts only with its commit record.
- * The chunk lists are read until `done`. A message lies in one segment, whole.
- * @param flags enum message_flag; with MESSAGE_GENERATED it may use the reserve, as states may: the queue must drain
+ * Append a message: envelope, then body, possibly over several batches; it counts only with its
+ * commit record. The chunk lists are read until `done`. A message lies in one segment, whole.
+ * @param flags enum message_flag; with MESSAGE_GENERATED it may use the reserve, as states may: the
+ * queue must drain
  * @param location set at once; valid for reads after done(0)
- * @return 0; -ENOSPC below the reserve (10 % free, with hysteresis to 15 %); -EFBIG larger than a segment takes;
- *         -EROFS after a write error twice. `done` is called only when 0 was returned
+ * @return 0; -ENOSPC below the reserve (10 % free, with hysteresis to 15 %); -EFBIG larger than a
+ * segment takes; -EROFS after a write error twice. `done` is called only when 0 was returned
  */
 int spool_append_message(struct spool *spool, const struct message_id *id, uint32_t flags,
-			 const struct chunk_list *envelope, const struct chunk_list *body, struct spool_location *location,
-			 spool_done done, void *user);
-/** Append a state record of a message. May use the reserve. @param done may be NULL @return 0, -ENOSPC, -EROFS */
-int spool_append_state(struct spool *spool, const struct message_id *id, const void *data, size_t size, spool_done done,
-		       void *user);
+			 const struct chunk_list *envelope, const struct chunk_list *body,
+			 struct spool_location *location, spool_done done, void *user);
+/** Append a state record of a message. May use the reserve. @param done may be NULL @return 0,
+ * -ENOSPC, -EROFS */
+int spool_append_state(struct spool *spool, const struct message_id *id, const void *data,
+		       size_t size, spool_done done, void *user);
 /** Append "finished" and free its space. The location must not be used after this. */
-int spool_append_finished(struct spool *spool, const struct message_id *id, const struct spool_location *location,
-			  spool_done done, void *user);
+int spool_append_finished(struct spool *spool, const struct message_id *id,
+			  const struct spool_location *location, spool_done done, void *user);
 /**
- * Append a record that belongs to no message: sums over what happened before it in the log. The last one wins, and it
- * is never lost: once there is a note, a segment is reclaimed only when a newer note covers all its records, because
- * what they said is forgotten then. So append one now and then, or let spool_set_snapshots make them when needed.
+ * Append a record that belongs to no message: sums over what happened before it in the log. The
+ * last one wins, and it is never lost: once there is a note, a segment is reclaimed only when a
+ * newer note covers all its records, because what they said is forgotten then. So append one now
+ * and then, or let spool_set_snapshots make them when needed.
  */
-int spool_append_note(struct spool *spool, const void *data, size_t size, spool_done done, void *user);
+int spool_append_note(struct spool *spool, const void *data, size_t size, spool_done done,
+		      void *user);
 /**
- * Everything appended between begin and end lands in one batch, or in none (a DSN and the states that caused it).
- * The records between must fit in one batch (1 MiB less 1 KiB); else each `done` gets -EMSGSIZE. A group in which an
- * append was refused still commits the others: check before, or undo by what was refused.
+ * Everything appended between begin and end lands in one batch, or in none (a DSN and the states
+ * that caused it). The records between must fit in one batch (1 MiB less 1 KiB); else each `done`
+ * gets -EMSGSIZE. A group in which an append was refused still commits the others: check before, or
+ * undo by what was refused.
  */
 void spool_group_begin(struct spool *spool);
 void spool_group_end(struct spool *spool);
 
-/** Called when a body was read. @param body the caller owns the chunks @param result 0, -EIO, -EBADMSG (CRC), -ENOBUFS */
+/** Called when a body was read. @param body the caller owns the chunks @param result 0, -EIO,
+ * -EBADMSG (CRC), -ENOBUFS */
 typedef void (*spool_body_read)(void *user, int result, struct chunk_list *body);
 /** Read a message's body into chunks. @return 0 or -EAGAIN (too many reads) */
-int spool_read_body(struct spool *spool, const struct message_id *id, const struct spool_location *location,
-		    struct chunk_pool *chunks, spool_body_read done, void *user);
+int spool_read_body(struct spool *spool, const struct message_id *id,
+		    const struct spool_location *location, struct chunk_pool *chunks,
+		    spool_body_read done, void *user);
 
 /** Submit, reap, call back, reclaim. @return true when it did something */
 bool spool_turn(struct spool *spool, const struct mr_now *now);
@@ -139,33 +161,36 @@ bool spool_is_waiting(const struct spool *spool);
 bool spool_accepting(const struct spool *spool);
 
 /**
- * Told when a live message was copied out of an old segment. Its location is still good: nothing must be done.
- * Set once after opening; optional.
+ * Told when a live message was copied out of an old segment. Its location is still good: nothing
+ * must be done. Set once after opening; optional.
  */
 void spool_set_relocator(struct spool *spool,
-			 void (*relocated)(void *context, const struct message_id *id, const struct spool_location *to),
+			 void (*relocated)(void *context, const struct message_id *id,
+					   const struct spool_location *to),
 			 void *context);
 
 /**
- * What reclaim needs in order to forget old records. Without it segments that hold states are reclaimed in log order
- * only, and live messages are not copied forward, so that one stuck message can hold many segments.
- * Both are called from spool_turn; set once after opening.
- * @param snapshot write the message's whole present state as one state record, which makes all earlier ones
- *        superfluous, to `to` (at most max bytes). @return its size, or 0: nothing to keep (it is finished)
+ * What reclaim needs in order to forget old records. Without it segments that hold states are
+ * reclaimed in log order only, and live messages are not copied forward, so that one stuck message
+ * can hold many segments. Both are called from spool_turn; set once after opening.
+ * @param snapshot write the message's whole present state as one state record, which makes all
+ * earlier ones superfluous, to `to` (at most max bytes). @return its size, or 0: nothing to keep
+ * (it is finished)
  * @param note write the present note. @return its size, or 0: there is none
  */
 void spool_set_snapshots(struct spool *spool,
-			 size_t (*snapshot)(void *context, const struct message_id *id, void *to, size_t max),
+			 size_t (*snapshot)(void *context, const struct message_id *id, void *to,
+					    size_t max),
 			 size_t (*note)(void *context, void *to, size_t max), void *context);
 
 struct spool_statistics {
 	uint64_t batches;
-	uint64_t bytes;		  /**< payload */
-	uint64_t bytes_padded;	  /**< as written */
+	uint64_t bytes;	       /**< payload */
+	uint64_t bytes_padded; /**< as written */
 	uint64_t appends;
 	uint64_t write_errors;
 	uint64_t read_errors;
-	uint64_t moved;		  /**< messages copied forward */
+	uint64_t moved; /**< messages copied forward */
 	uint32_t segments_total;
 	uint32_t segments_free;
 	uint32_t segments_live;

@@ -78,9 +78,10 @@ void operation_queue(struct spool *spool, struct operation *operation)
 
 static void enqueue(struct spool *spool, struct operation *operation)
 {
-	spool->queued_bytes += operation->bytes;
-	if (spool->group_depth > 0) {
+	if (spool->group_depth > 0)
 		operation->big = false;
+	spool->queued_cost += operation_cost(operation);
+	if (spool->group_depth > 0) {
 		operation_push(&spool->group, operation);
 	} else {
 		operation_queue(spool, operation);
@@ -91,16 +92,16 @@ static void enqueue(struct spool *spool, struct operation *operation)
 void spool_append_own(struct spool *spool, struct operation *operation)
 {
 	/* Not a part of a group that happens to be open. */
-	spool->queued_bytes += operation->bytes;
+	spool->queued_cost += operation_cost(operation);
 	operation_queue(spool, operation);
 	spool_fill(spool);
 }
 
 /*
- * Would `segments` whole segments stay free after all that is queued, and this? One stays for what lets segments go
- * and for the next start. (New mail stops earlier: spool->accepting.)
+ * One segment stays for what lets segments go, and for the next start. (New mail stops earlier:
+ * spool->accepting.)
  */
-static bool leaves_free(const struct spool *spool, uint64_t bytes, uint32_t segments)
+bool spool_has_room(const struct spool *spool, uint64_t cost)
 {
 	uint64_t each = spool->settings.segment_size - SPOOL_DATA_START - 2 * SPOOL_BLOCK;
 	uint64_t room = spool_available(spool) * each;
@@ -113,14 +114,14 @@ static bool leaves_free(const struct spool *spool, uint64_t bytes, uint32_t segm
 		if (left > 2 * (uint64_t)spool->batch_max)
 			room += left - 2 * (uint64_t)spool->batch_max;
 	}
-	return room >= spool->queued_bytes + bytes + segments * each;
+	return room >= spool->queued_cost + cost + each;
 }
 
 static int check_append(const struct spool *spool, uint64_t bytes)
 {
 	if (spool->read_only)
 		return -EROFS;
-	return leaves_free(spool, bytes, 1) ? 0 : -ENOSPC;
+	return spool_has_room(spool, bytes) ? 0 : -ENOSPC;
 }
 
 static bool fits_a_segment(const struct spool *spool, uint64_t bytes)
@@ -135,7 +136,7 @@ int spool_append_message(struct spool *spool, const struct message_id *id, uint3
 			 struct spool_location *location, spool_done done, void *user)
 {
 	uint64_t bytes = envelope->size + body->size;
-	int result = check_append(spool, bytes);
+	int result = check_append(spool, bytes > spool->batch_max / 4 ? 2 * bytes : bytes);
 	struct operation *operation;
 	struct live_message *live;
 
@@ -251,7 +252,7 @@ void spool_group_end(struct spool *spool)
 	}
 	if (bytes > batch_capacity(spool) || spool->read_only) {
 		while ((first = operation_pop(&spool->group)) != NULL) {
-			spool->queued_bytes -= first->bytes;
+			spool->queued_cost -= operation_cost(first);
 			operation_push(&spool->refused, first);
 		}
 		return;
@@ -316,7 +317,7 @@ void spool_fail_all(struct spool *spool, int result)
 		operation_push(&all, spool->stream.operation);
 	spool->stream.operation = NULL;
 	spool->open = NULL;
-	spool->queued_bytes = 0;
+	spool->queued_cost = 0;
 	fail_list(spool, &all, result);
 }
 

@@ -99,8 +99,8 @@ static void begin_stream(struct spool *spool, struct batch *batch)
 }
 
 /*
- * The end of a copy waits until what was appended about its message before is placed: its state, made now, must not
- * come before an older one.
+ * The end of a copy waits until what was appended about its message before is placed: its state,
+ * made now, must not come before an older one.
  */
 static bool must_wait(struct spool *spool, struct batch *batch, uint64_t share)
 {
@@ -337,7 +337,7 @@ static void take_back(struct spool *spool, struct operation_list *placed,
 	while ((operation = operation_pop(placed)) != NULL) {
 		if (operation->copy)
 			cleaner_unplaced(spool, operation);
-		spool->queued_bytes += operation->bytes;
+		spool->queued_cost += operation_cost(operation);
 		operation_push(operation->big ? streams : fifo, operation);
 	}
 }
@@ -354,7 +354,7 @@ static void rewrite(struct spool *spool, struct batch *batch)
 	if (spool->stream.operation != NULL) {
 		/* Placed or not: it is counted when it begins again. */
 		if (spool->stream.placed > 0)
-			spool->queued_bytes += spool->stream.operation->bytes;
+			spool->queued_cost += operation_cost(spool->stream.operation);
 		operation_push(&streams, spool->stream.operation);
 	}
 	operation_prepend(&spool->fifo, &fifo);

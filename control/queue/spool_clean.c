@@ -182,8 +182,8 @@ static void state_done(void *user, int result)
 }
 
 /*
- * The queue's present state of a message, in `scratch`. @return its size; 0: nothing to keep, or too large (then the
- * cleaner has failed)
+ * The queue's present state of a message, in `scratch`. @return its size; 0: nothing to keep, or
+ * too large (then the cleaner has failed)
  */
 static size_t take_snapshot(struct spool *spool, const struct message_id *id, size_t most)
 {
@@ -236,8 +236,7 @@ int64_t cleaner_state_room(struct spool *spool, struct operation *operation)
 
 void cleaner_place_state(struct spool *spool, struct batch *batch, struct operation *operation)
 {
-	struct spool_id stored = {.origin = operation->id.origin,
-				  .counter = operation->id.counter};
+	struct spool_id stored = {.origin = operation->id.origin, .counter = operation->id.counter};
 	size_t size = take_snapshot(spool, &operation->id, spool->batch_max / 2 - 1024);
 	uint8_t *data;
 
@@ -272,8 +271,9 @@ static void copy_done(void *user, int result)
 }
 
 /*
- * A copy and its state go into one batch: with the copy alone, the states before it would be the message's only ones
- * and yet look superfluous. A big copy brings its state when its COMMIT is placed.
+ * A copy and its state go into one batch: with the copy alone, the states before it would be the
+ * message's only ones and yet look superfluous. A big copy brings its state when its COMMIT is
+ * placed.
  */
 static void append_copy(struct spool *spool, struct operation *copy)
 {
@@ -288,7 +288,7 @@ static void append_copy(struct spool *spool, struct operation *copy)
 	}
 	copy->group_count = 2;
 	copy->group_bytes = copy->bytes + state->bytes;
-	spool->queued_bytes += copy->group_bytes;
+	spool->queued_cost += copy->group_bytes;
 	operation_queue(spool, copy);
 	operation_queue(spool, state);
 	spool_fill(spool);
@@ -336,7 +336,8 @@ static bool copy_next(struct spool *spool)
 	while (handle != 0 && (spool_live(spool, handle)->flags & LIVE_FINISHING) != 0)
 		handle = spool_live(spool, handle)->link.next;
 	/* Not with the last of the room. */
-	cleaner->failed |= spool_available(spool) == 0;
+	if (handle != 0 && !spool_has_room(spool, (uint64_t)spool_live(spool, handle)->units * 16))
+		cleaner->failed = true;
 	if (handle == 0 || cleaner->failed) {
 		cleaner->step = cleaner->failed ? CLEAN_DRAIN : CLEAN_STATES;
 		return true;
@@ -395,6 +396,10 @@ static bool walk_states(struct spool *spool)
 		cleaner->step = CLEAN_DRAIN;
 		return true;
 	}
+	if (!spool_has_room(spool, spool->batch_max)) {
+		cleaner->failed = true;
+		return true;
+	}
 	cleaner->walk = reader_take(spool, true);
 	if (cleaner->walk == NULL)
 		return false;
@@ -410,8 +415,8 @@ static bool drain(struct spool *spool)
 	struct cleaner *cleaner = &spool->cleaner;
 
 	/*
-	 * The queue had nothing to keep of messages whose end was on its way: only when that end is durable are their
-	 * old states superfluous.
+	 * The queue had nothing to keep of messages whose end was on its way: only when that end is
+	 * durable are their old states superfluous.
 	 */
 	if (cleaner->fence == 0)
 		cleaner->fence = spool->queued_serial;

@@ -60,6 +60,7 @@ struct segment {
 	bool quarantined;      /**< corrupt or on failing ground: read, never used again */
 	bool has_states;       /**< holds states that are not superseded for sure */
 	bool live_set_pending; /**< a live set of it is on its way */
+	bool front_stale; /**< of the two headers, the one in front is torn: it is written first */
 };
 
 /* ---- Live messages ---- */
@@ -169,12 +170,13 @@ struct stream {
 	uint32_t parts;
 };
 
-/** The header of one segment, being written: the copy first. */
+/** The header of one segment, being written: the copy first, or else the one that is torn, so that
+ * one is sound. */
 struct header_job {
 	struct spool_io io;
 	uint8_t *block;
 	uint16_t slot; /**< SPOOL_NO_SLOT: none */
-	bool first;    /**< the copy is written; the header itself is next */
+	bool second;   /**< the first of the two is written */
 	bool freeing;
 };
 
@@ -220,12 +222,13 @@ struct cleaner {
 	struct operation *copy; /**< its append, when it is on the way */
 	bool placed; /**< COMMIT of the copy is in a batch: at slot and begin of `copy` */
 	bool failed;
-	bool stopped;		/**< the spool closes: no new work */
+	bool stopped; /**< the spool closes: no new work */
 	unsigned states_pending;
 	struct reader *walk; /**< through the segment, for its states */
 	bool walked;
 	struct message_id last_id;
-	uint64_t fence;		/**< what was appended before this is taken for granted: it must be durable */
+	uint64_t fence; /**< what was appended before this is taken for granted: it must be durable
+			 */
 	uint64_t ready_us; /**< rate limit */
 };
 
@@ -268,7 +271,7 @@ struct spool {
 	unsigned group_depth;
 	uint64_t queued_serial;	 /**< of the last small operation appended */
 	uint64_t durable_serial; /**< of the last one that is durable */
-	uint64_t queued_bytes; /**< of operations that are in no batch yet */
+	uint64_t queued_cost;	 /**< of operations that are in no batch yet */
 	struct stream stream;
 	struct batch batches[2];
 	struct batch *open;   /**< being filled, or NULL */
@@ -318,6 +321,16 @@ static inline uint64_t segment_limit(const struct segment *segment)
 }
 
 /* spool_append.c */
+/** What it may take of the free space: a big one may leave a part of a segment unused. */
+static inline uint64_t operation_cost(const struct operation *operation)
+{
+	uint64_t bytes = operation->envelope_size + operation->body_size;
+
+	return operation->big ? 2 * bytes : operation->bytes;
+}
+
+/** Would one whole segment stay free after all that is queued, and this? */
+bool spool_has_room(const struct spool *spool, uint64_t cost);
 /** Put it behind all others. */
 void operation_queue(struct spool *spool, struct operation *operation);
 /** @return an operation of the given kind with room for data, or NULL */

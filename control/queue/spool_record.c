@@ -128,7 +128,7 @@ static void place_data(struct spool *spool, struct batch *batch, enum spool_reco
 
 void batch_place(struct spool *spool, struct batch *batch, struct operation *operation)
 {
-	spool->queued_bytes -= operation->bytes;
+	spool->queued_cost -= operation_cost(operation);
 	switch (operation->kind) {
 	case OPERATION_MESSAGE:
 		place_message(spool, batch, operation);
@@ -200,7 +200,7 @@ bool batch_place_stream(struct spool *spool, struct batch *batch, uint64_t share
 	uint8_t *data;
 
 	if (stream->placed == 0) {
-		spool->queued_bytes -= operation->bytes;
+		spool->queued_cost -= operation_cost(operation);
 		stream->cursor = chunk_list_begin(&operation->envelope);
 		stream->in_body = false;
 		stream->parts = 0;

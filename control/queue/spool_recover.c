@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 /* ---- Which messages there are ---- */
 
 static uint32_t hash_of(const struct message_id *id)
@@ -243,8 +242,8 @@ static void pin_source(struct recovery *recovery, uint16_t slot, uint32_t sequen
 }
 
 /*
- * A message is there, or there again: a copy takes the name of what is known under its id, wherever that was. (Between
- * the two there may have been a third, in a segment that is gone.)
+ * A message is there, or there again: a copy takes the name of what is known under its id, wherever
+ * that was. (Between the two there may have been a third, in a segment that is gone.)
  */
 static int place_message(struct recovery *recovery, struct found_segment *found,
 			 const struct open_message *open)
@@ -304,7 +303,8 @@ static void finish_known(struct recovery *recovery, struct known_message *known)
 	recovery->calls->finished(recovery->calls->context, &known->id);
 }
 
-/* By its id: the place that it names may be a copy's in a segment that is gone, while an older one is still there. */
+/* By its id: the place that it names may be a copy's in a segment that is gone, while an older one
+ * is still there. */
 static void recover_finished(struct recovery *recovery, const struct found_segment *holder,
 			     const uint8_t *data, uint32_t size)
 {
@@ -335,7 +335,8 @@ static struct known_message *known_at(struct recovery *recovery, const struct fo
 }
 
 /*
- * What the set leaves out is finished, or lies in a copy further on: which, is known at the end of the log.
+ * What the set leaves out is finished, or lies in a copy further on: which, is known at the end of
+ * the log.
  */
 static void recover_live_set(struct recovery *recovery, const struct found_segment *holder,
 			     const uint8_t *data, uint32_t size)
@@ -548,6 +549,7 @@ static int take_header(struct recovery *recovery, uint16_t slot, char *error)
 	if (check_owner(spool, &header, error) != 0)
 		return -EINVAL;
 	segment->generation = header.generation;
+	segment->front_stale = first != SPOOL_HEADER_VALID || a.generation != header.generation;
 	if (header.start_number > spool->start_number)
 		spool->start_number = header.start_number;
 	if (header.use == SPOOL_USE_ACTIVE)

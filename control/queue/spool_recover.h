@@ -65,7 +65,7 @@ struct recovery {
 	struct known_message *known;
 	uint32_t known_count;
 	uint32_t known_room;
-	uint32_t *table; /**< by hash of the id: index into known, plus 1 */
+	uint32_t *table;     /**< by hash of the id: index into known, plus 1 */
 	uint32_t table_size; /**< a power of two, at least twice known_room */
 	uint8_t *window;
 	uint16_t window_slot;

@@ -15,7 +15,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define PIECE  (1u << 20)
+#define PIECE (1u << 20)
 
 /* ---- Reading, with nothing else going on ---- */
 

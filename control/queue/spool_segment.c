@@ -147,8 +147,9 @@ static void write_header(struct spool *spool)
 {
 	struct header_job *job = &spool->header;
 	struct segment *segment = spool_segment(spool, job->slot);
+	bool front = job->second != segment->front_stale;
 	int result = spool->disk->operations->write_durable(spool->disk, segment->file,
-							    job->first ? 0 : segment_limit(segment),
+							    front ? 0 : segment_limit(segment),
 							    job->block, SPOOL_BLOCK, &job->io);
 
 	if (result != 0)
@@ -188,7 +189,7 @@ static void start_header(struct spool *spool, uint16_t slot, bool freeing)
 	spool_segment_header_seal(job->block);
 	job->slot = slot;
 	job->freeing = freeing;
-	job->first = false;
+	job->second = false;
 	write_header(spool);
 }
 
@@ -207,13 +208,14 @@ void spool_header_done(struct spool *spool, int64_t result)
 	uint16_t slot = job->slot;
 	struct segment *segment = spool_segment(spool, slot);
 
-	if (result == SPOOL_BLOCK && !job->first) {
-		job->first = true;
+	if (result == SPOOL_BLOCK && !job->second) {
+		job->second = true;
 		write_header(spool);
 		return;
 	}
 	job->slot = SPOOL_NO_SLOT;
 	if (result == SPOOL_BLOCK) {
+		segment->front_stale = false;
 		if (job->freeing)
 			finish_freeing(spool, slot);
 		else
