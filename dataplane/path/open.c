@@ -142,6 +142,8 @@ static void connect_failed(struct path_session *session, uint16_t subject, uint1
 static void use_host(struct path_session *session, const struct route *route,
 		     const struct route_host *host)
 {
+	size_t name_size;
+
 	session->host = (struct session_host){.address = host->address, .port = host->port};
 	session->tried[session->tried_count++] = session->host;
 	session->route_generation = route->generation;
@@ -149,7 +151,12 @@ static void use_host(struct path_session *session, const struct route *route,
 	session->source = ip_is_v4(&host->address) ? route->source_v4 : route->source_v6;
 	session->avoid_tls = false;
 	session->avoid_chunking = false;
-	snprintf(session->host_name, sizeof(session->host_name), "%s", host->name);
+	/* Names from DNS may end with the root's dot; SNI must not (RFC 6066, 3). */
+	name_size = strlen(host->name);
+	if (name_size > 1 && host->name[name_size - 1] == '.')
+		name_size--;
+	snprintf(session->host_name, sizeof(session->host_name), "%.*s", (int)name_size,
+		 host->name);
 	snprintf(session->site, sizeof(session->site), "%s", route->site);
 	/* The engine's copy is made when the connection is up; the route may be gone by then. */
 	snprintf(session->client.ehlo_name, sizeof(session->client.ehlo_name), "%s",

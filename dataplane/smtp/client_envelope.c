@@ -5,16 +5,14 @@
  * 9422). See client_private.h.
  */
 #include "dataplane/smtp/client_private.h"
+#include "dataplane/smtp/utf8.h"
 
 #include <string.h>
 #include <strings.h>
 
 static bool is_ascii(const char *text)
 {
-	for (; *text; text++)
-		if ((unsigned char)*text > 127)
-			return false;
-	return true;
+	return text_is_ascii(text, strlen(text));
 }
 
 /* What ends a command or a path early must never come from an address: it was parsed at reception,

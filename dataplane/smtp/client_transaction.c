@@ -404,17 +404,18 @@ static void soften(const struct smtp_client *client, struct smtp_reply *reply,
 static void on_mail(struct smtp_client *client)
 {
 	struct smtp_client_transaction *t = &client->transaction;
-	struct smtp_reply reply = client->parser.reply;
+	struct smtp_reply reply;
 	enum outcome outcome = OUTCOME_NONE;
 
-	if (reply.code < 300) {
+	if (client->parser.reply.code < 300) {
 		t->await = AWAIT_RCPT;
 		return;
 	}
-	if (reply.code < 400) {
+	if (client->parser.reply.code < 400) {
 		fail_out_of_step(client, "MAIL answered with an intermediate reply");
 		return;
 	}
+	reply = client->parser.reply;
 	soften(client, &reply, &outcome);
 	t->mail_refused = true;
 	delivery_decide(t->delivery, outcome, PHASE_MAIL, &reply, true);
@@ -444,13 +445,14 @@ static bool is_too_many(const struct smtp_client_transaction *t, const struct sm
 static void on_rcpt_answer(struct smtp_client *client, struct delivery_recipient *recipient)
 {
 	struct smtp_client_transaction *t = &client->transaction;
-	struct smtp_reply reply = client->parser.reply;
+	struct smtp_reply reply;
 	enum outcome outcome = OUTCOME_NONE;
 
-	if (reply.code < 300) {
+	if (client->parser.reply.code < 300) {
 		t->accepted++;
 		return;
 	}
+	reply = client->parser.reply;
 	if (is_too_many(t, &reply)) {
 		if (t->refused_too_many++ == 0)
 			client->recipients_learned = t->accepted;

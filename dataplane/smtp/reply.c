@@ -3,6 +3,8 @@
  */
 #include "dataplane/smtp/reply.h"
 
+#include "dataplane/smtp/utf8.h"
+
 #include <string.h>
 
 void reply_parser_init(struct reply_parser *parser)
@@ -32,32 +34,14 @@ static bool is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-/**
- * Length of the well-formed UTF-8 sequence at `text` (RFC 3629, 4), 0 when there is none.
- * @param code_point set to what it encodes
- */
-static size_t utf8_sequence(const uint8_t *text, size_t size, uint32_t *code_point)
+/** What a well-formed sequence encodes. */
+static uint32_t utf8_decode(const uint8_t *text, unsigned length)
 {
-	static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
-	size_t length = text[0] < 0x80	     ? 1
-			: text[0] >> 5 == 6  ? 2
-			: text[0] >> 4 == 14 ? 3
-			: text[0] >> 3 == 30 ? 4
-					     : 0;
-	uint32_t value;
+	uint32_t value = length == 1 ? text[0] : text[0] & (0x7fu >> length);
 
-	if (length == 0 || length > size)
-		return 0;
-	value = length == 1 ? text[0] : text[0] & (0x7fu >> length);
-	for (size_t i = 1; i < length; i++) {
-		if ((text[i] & 0xc0) != 0x80)
-			return 0;
+	for (unsigned i = 1; i < length; i++)
 		value = value << 6 | (text[i] & 0x3f);
-	}
-	if (value < least[length] || value > 0x10ffff || (value >= 0xd800 && value <= 0xdfff))
-		return 0;
-	*code_point = value;
-	return length;
+	return value;
 }
 
 /* Characters that steer a terminal or reorder what people read. */
@@ -74,8 +58,8 @@ size_t reply_append_text(char *to, size_t capacity, size_t used, const char *tex
 	const uint8_t *at = (const uint8_t *)text;
 
 	while (size > 0) {
-		uint32_t code_point = 0;
-		size_t length = utf8_sequence(at, size, &code_point);
+		unsigned length = utf8_sequence(at, size);
+		uint32_t code_point = utf8_decode(at, length);
 
 		if (used + (length ? length : 1) >= capacity)
 			break;

@@ -32,7 +32,7 @@ struct link {
 	char out[OUT_MAX];
 	size_t out_size;
 	/* The server's side. */
-	bool greeted, in_data;
+	bool greeted, in_data, mail_due;
 	size_t bdat_left;
 	unsigned mails;
 	unsigned recipients;
@@ -228,8 +228,10 @@ static bool on_mail(struct link *link)
 	host->mail_commands++;
 	link->mails++;
 	link->recipients = 0;
-	if (host->hangs)
+	if (host->hangs) {
+		link->mail_due = true;
 		return true;
+	}
 	if (host->drops_idle && link->mails > 1) {
 		link_fail(link, STREAM_FAILED_TCP, TCP_RESET);
 		return false;
@@ -364,6 +366,13 @@ static bool link_step(struct link *link)
 	if (!link->greeted) {
 		link->greeted = true;
 		say(link, host->greeting ? host->greeting : "220 mx");
+		return true;
+	}
+	if (link->mail_due) {
+		if (host->hangs && !link->closing)
+			return false;
+		link->mail_due = false;
+		say(link, "250 ok");
 		return true;
 	}
 	if (link->starts_tls) {

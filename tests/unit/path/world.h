@@ -39,7 +39,7 @@ struct exchanger {
 	const char *bdat_reply; /**< NULL: 250 */
 	const char *dot_reply;
 	const char *extra; /**< said behind the reply to MAIL */
-	bool hangs;	   /**< no answer to MAIL */
+	bool hangs;	   /**< no answer to MAIL while this is set */
 	bool resets_after_dot;
 	unsigned messages_max; /**< then 421 to MAIL; 0: no limit */
 	bool drops_idle;       /**< RST for the second MAIL on a connection */
