@@ -129,8 +129,23 @@ static void every_worker_owns_its_share_of_the_ports(void **state)
 			assert_in_range(count[i], 65536 / workers * 90 / 100,
 					65536 / workers * 112 / 100);
 	}
-	assert_int_equal(net_owner(0, 1, 2), 1); /* bit 0 becomes the highest of seven */
-	assert_int_equal(net_owner(0, 64, 128), 1);
+	assert_int_equal(net_owner(0, 2, 2), 1); /* bit 1 becomes the highest of seven */
+	assert_int_equal(net_owner(0, 1, 128), 1);
+	assert_int_equal(net_owner(0, 64, 128), 2);
+}
+
+/* Linux's connect() takes even local ports only, from 32768 to 60999. */
+static void every_worker_owns_its_share_of_a_linux_host_s_ports(void **state)
+{
+	for (uint16_t workers = 1; workers <= 9; workers++) {
+		unsigned count[9] = {0}, ports = 0;
+
+		for (uint32_t port = 32768; port < 60999; port += 2, ports++)
+			count[net_owner(25, (uint16_t)port, workers)]++;
+		for (unsigned i = 0; i < workers; i++)
+			assert_in_range(count[i], ports / workers * 85 / 100,
+					ports / workers * 115 / 100);
+	}
 }
 
 static struct local_table table(const struct view *view)
@@ -324,6 +339,7 @@ int main(void)
 		cmocka_unit_test(prefixes_contain_what_they_should),
 		cmocka_unit_test(rfc_1071_fast_and_slow_checksums_agree),
 		cmocka_unit_test(every_worker_owns_its_share_of_the_ports),
+		cmocka_unit_test(every_worker_owns_its_share_of_a_linux_host_s_ports),
 		cmocka_unit_test(the_longest_prefix_of_the_sources_port_leads_out),
 		cmocka_unit_test(thousands_of_addresses_are_found_and_too_many_are_refused),
 		cmocka_unit_test(the_wheel_fires_everything_in_time_and_nothing_early),
