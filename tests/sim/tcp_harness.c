@@ -4,6 +4,7 @@
 
 #include "dataplane/net/checksum.h"
 #include "dataplane/net/wire.h"
+#include "tests/sim/tcp_check.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -262,6 +263,7 @@ void harness_feed_frame(struct harness *h, const void *data, size_t size)
 	memcpy(frame->data, data, size);
 	frame->length = (uint16_t)size;
 	net_stack_input(h->stack, &frame, 1, &h->now);
+	tcp_check(h->stack);
 }
 
 /* What a port with checksum offload does. */
@@ -283,7 +285,9 @@ size_t harness_take_frame(struct harness *h, uint8_t *to)
 	struct frame *frame;
 	size_t size;
 
-	if (net_stack_output(h->stack, 0, &frame, 1, &h->now) == 0)
+	size = net_stack_output(h->stack, 0, &frame, 1, &h->now);
+	tcp_check(h->stack);
+	if (size == 0)
 		return 0;
 	fill_checksums(frame);
 	size = frame->length;
@@ -406,6 +410,7 @@ void harness_advance(struct harness *h, uint64_t us)
 	}
 	move_clock(h, end);
 	net_stack_timers(h->stack, &h->now, TIMER_BUDGET);
+	tcp_check(h->stack);
 }
 
 /* --- scripts --- */
@@ -578,6 +583,8 @@ bool harness_exchange(struct harness *a, struct harness *b, struct sim_link *a_t
 		net_stack_timers(b->stack, &b->now, TIMER_BUDGET);
 		drain(a, a_to_b);
 		drain(b, b_to_a);
+		tcp_check(a->stack);
+		tcp_check(b->stack);
 		next = earliest((uint64_t[]){sim_link_next(a_to_b), sim_link_next(b_to_a),
 					     net_stack_next_timer(a->stack),
 					     net_stack_next_timer(b->stack)},

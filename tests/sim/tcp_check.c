@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The invariants of tcb.h, receive.c and connection.c; see tcp_check.h. */
+#include "tests/sim/tcp_check.h"
+
+#include "dataplane/tcp/internal.h"
+#include "dataplane/tcp/table.h"
+
+#include <assert.h>
+
+static void check_board(const struct tcp_layer *layer, const struct tcb *tcb)
+{
+	struct board_cursor cursor;
+	uint32_t next = tcb->snd_una, sacked = 0, lost = 0, count = 0;
+
+	for (struct tcp_record *r = board_first(layer, tcb, &cursor); r != NULL;
+	     r = board_next(layer, &cursor)) {
+		assert(r->seq == next && r->length > 0);
+		assert((r->flags & (RECORD_SACKED | RECORD_LOST)) != (RECORD_SACKED | RECORD_LOST));
+		next += r->length;
+		sacked += (r->flags & RECORD_SACKED) != 0 ? r->length : 0;
+		lost += (r->flags & RECORD_LOST) != 0 ? r->length : 0;
+		count++;
+	}
+	assert(next == tcb->snd_nxt);
+	assert(sacked == tcb->sacked_bytes && lost == tcb->lost_bytes);
+	assert(count == tcb->board_count && count <= BOARD_MAX);
+}
+
+static void check_send_queue(const struct tcb *tcb)
+{
+	uint32_t next = tcb->send_end;
+	const struct chunk *c = tcb->send_head;
+
+	if (c != NULL) {
+		assert(seq_le(c->mark, tcb->snd_una) && seq_lt(tcb->snd_una, c->mark + c->length));
+		next = c->mark;
+	}
+	for (; c != NULL; c = c->next) {
+		assert(c->mark == next && c->length > 0);
+		next += c->length;
+		assert((c->next == NULL) == (c == tcb->send_tail));
+	}
+	assert(next == tcb->send_end);
+}
+
+/* @return chunks held */
+static uint32_t check_receive(const struct tcp_layer *layer, const struct tcb *tcb)
+{
+	uint32_t fin = (tcb->flags & TCB_FIN_RECEIVED) != 0;
+	uint32_t next = tcb->rcv_nxt - fin - tcb->recv_queued, chunks = 0, ooo = 0;
+
+	assert((tcb->recv_head == NULL) == (tcb->recv_queued == 0));
+	for (const struct chunk *c = tcb->recv_head; c != NULL; c = c->next, chunks++) {
+		assert(seq_le(c->mark, next) && seq_lt(next, c->mark + c->length));
+		next = c->mark + c->length;
+	}
+	assert(next == tcb->rcv_nxt - fin);
+	for (const struct chunk *c = tcb->ooo_head; c != NULL; c = c->next, ooo++) {
+		assert(seq_lt(next, c->mark) || (ooo > 0 && next == c->mark));
+		next = c->mark + c->length;
+	}
+	assert(ooo == tcb->ooo_chunks && ooo <= layer->ooo_chunks_max);
+	return chunks + ooo;
+}
+
+static void check_connection(const struct net_stack *stack, const struct tcb *tcb)
+{
+	const struct tcp_layer *layer = stack->tcp;
+	uint64_t hash = tcp_tuple_hash(&layer->table_key, &tcb->local, tcb->local_port,
+				       &tcb->remote, tcb->remote_port);
+	bool fin = (tcb->flags & TCB_FIN_SENT) != 0;
+
+	assert(tcp_table_find(layer, hash, &tcb->local, tcb->local_port, &tcb->remote,
+			      tcb->remote_port) == tcb);
+	if (tcb->state == TCPS_SYN_SENT || tcb->state == TCPS_SYN_RCVD) {
+		assert(tcb->rtx_us != 0 || (tcb->flags & TCB_LISTED) != 0);
+		return;
+	}
+	assert(seq_le(tcb->snd_una, tcb->snd_nxt));
+	assert(seq_le(tcb->snd_nxt, tcb->send_end + fin));
+	assert(tcb->cwnd > 0 && tcb->mss > 0);
+	check_board(layer, tcb);
+	check_send_queue(tcb);
+	/* Something in flight, or waiting for the window, always has a deadline, or its turn to
+	 * come. */
+	if (tcb->snd_nxt != tcb->snd_una || (!fin && tcb->send_end != tcb->snd_nxt))
+		assert(tcb->rtx_us != 0 || (tcb->flags & TCB_LISTED) != 0);
+	if (tcb->rtx_us != 0 || tcb->delack_us != 0 || tcb->close_us != 0)
+		assert(wheel_is_armed(layer->wheel, tcb_index(layer, tcb)));
+}
+
+void tcp_check(const struct net_stack *stack)
+{
+	const struct tcp_layer *layer = stack->tcp;
+	uint32_t used = 0, half_open = 0, chunks = 0, listed = 0;
+
+	for (uint32_t i = 0; i < layer->fresh; i++) {
+		const struct tcb *tcb = &layer->tcbs[i];
+
+		if (tcb->state == TCPS_CLOSED)
+			continue;
+		used++;
+		half_open += tcb->state == TCPS_SYN_SENT || tcb->state == TCPS_SYN_RCVD;
+		listed += (tcb->flags & TCB_LISTED) != 0;
+		chunks += check_receive(layer, tcb);
+		check_connection(stack, tcb);
+	}
+	assert(used == layer->used && used == layer->table.used);
+	assert(half_open == layer->half_open && listed == layer->list_count);
+	assert(chunks == layer->receive_chunks);
+}
