@@ -216,6 +216,15 @@ static struct message_id next_message_id(struct server_environment *environment)
 	};
 }
 
+/** RFC 1870, 6.1: there is room now for a message of the declared size, above what others are owed.
+ */
+static bool has_room(const struct server_environment *environment, uint64_t size)
+{
+	uint64_t spare = chunk_pool_available(environment->chunks) - environment->chunk_reserve / 2;
+
+	return size / CHUNK_DATA < spare;
+}
+
 static void mail_command(struct server_engine *engine, const struct smtp_command *command)
 {
 	struct server_environment *environment = engine->environment;
@@ -226,6 +235,10 @@ static void mail_command(struct server_engine *engine, const struct smtp_command
 
 	if (reply == REPLY_OK)
 		reply = parse_mail(engine, command, &sender, &parameters);
+	if (reply == REPLY_OK && !has_room(environment, parameters.size)) {
+		environment->counters.overload++;
+		reply = REPLY_NO_SPACE;
+	}
 	if (reply == REPLY_OK) {
 		id = next_message_id(environment);
 		engine->transaction =

@@ -619,6 +619,29 @@ static void s22_below_the_chunk_reserve_new_mail_is_452(void **state)
 	dialogue_run(reserve, under_reserve);
 }
 
+static void unlimited(struct dialogue *d)
+{
+	d->listener.limits.message_size = 0;
+	d->environment.chunk_reserve = 100;
+}
+
+static void no_room(struct dialogue *d)
+{
+	dialogue_ehlo(d);
+	assert_non_null(strstr(d->output, "250-SIZE\r\n"));
+	dialogue_say(d, "MAIL FROM:<a@example.com> SIZE=840480\r\n");
+	dialogue_expect(d, "452 4.3.1");
+	dialogue_say(d, "MAIL FROM:<a@example.com> SIZE=99999999999999999999\r\n");
+	dialogue_expect(d, "452 4.3.1");
+	dialogue_say(d, "MAIL FROM:<a@example.com> SIZE=836399\r\n");
+	dialogue_expect(d, "250");
+}
+
+static void s22_a_declared_size_that_does_not_fit_now_is_452(void **state)
+{
+	dialogue_run(unlimited, no_room);
+}
+
 static void refused_spool(struct dialogue *d)
 {
 	dialogue_ehlo(d);
@@ -737,6 +760,7 @@ int main(void)
 		cmocka_unit_test(s22_a_message_over_the_limit_is_read_to_its_end_and_refused),
 		cmocka_unit_test(s22_memory_that_runs_out_in_data_is_452),
 		cmocka_unit_test(s22_below_the_chunk_reserve_new_mail_is_452),
+		cmocka_unit_test(s22_a_declared_size_that_does_not_fit_now_is_452),
 		cmocka_unit_test(s22_a_spool_that_does_not_accept_refuses_mail_at_mail),
 		cmocka_unit_test(s22_every_commit_result_has_its_reply),
 		cmocka_unit_test(draining_lets_a_running_transaction_finish),
