@@ -33,10 +33,7 @@ port inside {{
     device "net_af_packet0,iface={inside},{queues}";
     address {listener4}/25;
     address {listener6}/64;
-}}
-port outside {{
-    device "net_af_packet1,iface={outside},{queues}";
-{source_addresses}
+{between_ports}{source_addresses}
     route 0.0.0.0/0 {gateway4};
     route ::/0 {gateway6};
 }}
@@ -113,12 +110,15 @@ class Appliance:
             os.chown(path, owner.pw_uid, owner.pw_gid)
         shutil.copyfile(self.anchor, self.directory / "trust-anchor")
         options = dict(self.options, hugepages="true" if self.options["hugepages"] else "false")
-        sources = [f"source out{number} {{ port outside; address {ipv4}; address6 {ipv6}; ehlo-name {world.HOSTNAME}; }}"
+        one_port = getattr(self.network, "one_port", False)
+        out = "inside" if one_port else "outside"
+        queues = f"qpairs={options['workers']},qdisc_bypass=1,framecnt=2048,blocksz=65536"
+        between = "" if one_port else f'}}\nport outside {{\n    device "net_af_packet1,iface={world.PORTS[1]},{queues}";\n'
+        sources = [f"source out{number} {{ port {out}; address {ipv4}; address6 {ipv6}; ehlo-name {world.HOSTNAME}; }}"
                    for number, (ipv4, ipv6) in enumerate(zip(world.SOURCES_IPV4, world.SOURCES_IPV6), 1)]
         text = CONFIG.format(
             hostname=world.HOSTNAME, user=USER, directory=self.directory, anchor=self.directory / "trust-anchor",
-            inside=world.PORTS[0], outside=world.PORTS[1],
-            queues=f"qpairs={options['workers']},qdisc_bypass=1,framecnt=2048,blocksz=65536",
+            inside=world.PORTS[0], queues=queues, between_ports=between,
             listener4=world.LISTENER_IPV4, listener6=world.LISTENER_IPV6,
             sender_net4=world.SENDER_NET_IPV4, sender_net6=world.SENDER_NET_IPV6,
             gateway4=world.GATEWAY_IPV4, gateway6=world.GATEWAY_IPV6,

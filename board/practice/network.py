@@ -47,10 +47,11 @@ def started_at(pid):
 class Network:
     """`with Network() as net:` builds it and takes it down."""
 
-    def __init__(self, link=None, kernel_appliance=False):
+    def __init__(self, link=None, kernel_appliance=False, one_port=False):
         """
         link: None, or a function(network) -> argv of a program that joins the devices wire0 and wire1, run in the
               namespace `wire` between the appliance's second port and the Internet
+        one_port: the appliance has one port, on a switch with the sender and the Internet
         kernel_appliance: the ports get addresses of the kernel's; for trying the network without Millrace
         """
         self.suffix = secrets.token_hex(2)
@@ -58,6 +59,7 @@ class Network:
         self.directory = DIRECTORIES / f"millrace-practice-{self.suffix}"
         self.link = link
         self.kernel_appliance = kernel_appliance
+        self.one_port = one_port
         self.processes = []
 
     def __enter__(self):
@@ -99,7 +101,7 @@ class Network:
         (NOTES / f"{self.suffix}.json").write_text(json.dumps(note))
         self.directory.mkdir(mode=0o755)
         for role, name in self.names.items():
-            if role == "wire" and not self.link:
+            if role == "wire" and not self.link and not self.one_port:
                 continue
             self._etc(role)
             sh("ip", "netns", "add", name)
@@ -108,6 +110,17 @@ class Network:
             # The kernel of the build machine may default to something else, and comparisons need one answer.
             self.run(role, "sysctl", "-qw", "net.ipv4.tcp_congestion_control=cubic", check=False)
 
+        self._join()
+        self._veth("appliance", "mgmt", "internet", "mgmt")
+        self._addresses()
+        if self.link:
+            self.spawn("wire", self.link(self), "wire.log")
+
+    def _join(self):
+        """The appliance's ports with the sender and the Internet."""
+        if self.one_port:
+            self._switch([("appliance", world.PORTS[0]), ("sender", "net0"), ("internet", "net0")])
+            return
         self._veth("appliance", world.PORTS[0], "sender", "net0")
         if self.link:
             self._veth("appliance", world.PORTS[1], "wire", "wire0")
@@ -116,10 +129,6 @@ class Network:
             self._bare("wire", "wire1")
         else:
             self._veth("appliance", world.PORTS[1], "internet", "net0")
-        self._veth("appliance", "mgmt", "internet", "mgmt")
-        self._addresses()
-        if self.link:
-            self.spawn("wire", self.link(self), "wire.log")
 
     def _etc(self, role):
         """What `ip netns exec` lays over /etc: Exim's user, which only its package would create, and the resolver."""
@@ -147,6 +156,15 @@ class Network:
             self._bare(role_a, name_a)
         for role, name in ((role_a, name_a), (role_b, name_b)):
             sh("ip", "-n", self.names[role], "link", "set", name, "up")
+
+    def _switch(self, members):
+        """A bridge in `wire` that joins devices of other namespaces."""
+        wire = self.names["wire"]
+        sh("ip", "-n", wire, "link", "add", "switch", "type", "bridge", "mcast_snooping", 0)
+        sh("ip", "-n", wire, "link", "set", "switch", "up")
+        for number, (role, name) in enumerate(members):
+            self._veth(role, name, "wire", f"wire{number}")
+            sh("ip", "-n", wire, "link", "set", f"wire{number}", "master", "switch")
 
     def _bare(self, role, name):
         """A device that belongs to a program and not to the kernel's stack, which would answer, too."""

@@ -38,9 +38,9 @@ class Tap:
 
 
 @contextlib.contextmanager
-def practice(link=None, **options):
+def practice(link=None, one_port=False, **options):
     """The whole practice network with millraced of the build under test, up and ready."""
-    with Network(link=link) as network:
+    with Network(link=link, one_port=one_port) as network:
         one = Practice(network, os.environ["MILLRACE_BUILD"], **options)
         try:
             one.start()
