@@ -10,7 +10,7 @@ import subprocess
 import time
 
 import world
-from network import NetworkError
+from network import NetworkError, sh
 
 USER = "millrace"
 
@@ -48,6 +48,22 @@ listener relay {{
     tenant practice;
     pool main;
     limits {{ recipients 1000; message-size 50m; }}
+}}
+listener submission {{
+    address [ {listener4} {listener6} ];
+    tcp-port {submission};
+    tls starttls; require-tls true; require-auth true;
+    certificate default;
+    users-file {directory}/users;
+    pool main;
+}}
+listener submissions {{
+    address [ {listener4} {listener6} ];
+    tcp-port {submissions};
+    tls implicit; require-auth true;
+    certificate default;
+    users-file {directory}/users;
+    pool main;
 }}
 {sources}
 pool main {{ {pool} }}
@@ -109,6 +125,7 @@ class Appliance:
             path.mkdir(mode=0o755, exist_ok=True)
             os.chown(path, owner.pw_uid, owner.pw_gid)
         shutil.copyfile(self.anchor, self.directory / "trust-anchor")
+        self._users(owner)
         options = dict(self.options, hugepages="true" if self.options["hugepages"] else "false")
         one_port = getattr(self.network, "one_port", False)
         out = "inside" if one_port else "outside"
@@ -120,6 +137,7 @@ class Appliance:
             hostname=world.HOSTNAME, user=USER, directory=self.directory, anchor=self.directory / "trust-anchor",
             inside=world.PORTS[0], queues=queues, between_ports=between,
             listener4=world.LISTENER_IPV4, listener6=world.LISTENER_IPV6,
+            submission=world.ENTRIES["submission"], submissions=world.ENTRIES["submissions"],
             sender_net4=world.SENDER_NET_IPV4, sender_net6=world.SENDER_NET_IPV6,
             gateway4=world.GATEWAY_IPV4, gateway6=world.GATEWAY_IPV6,
             source_addresses="\n".join([f"    address {one}/24;" for one in world.SOURCES_IPV4] +
@@ -129,6 +147,14 @@ class Appliance:
             stubs="\n".join(f"    stub-zone {zone} {{ server {world.DNS_SERVER}; }}" for zone in world.STUB_ZONES),
             **options)
         self.config.write_text(text)
+
+    def _users(self, owner):
+        """Who may authenticate: one user, hashed."""
+        hashed = sh("openssl", "passwd", "-6", world.PASSWORD).strip()
+        path = self.directory / "users"
+        path.write_text(f"{world.USER}:{hashed}:practice\n")
+        path.chmod(0o600)
+        os.chown(path, owner.pw_uid, owner.pw_gid)
 
     # -- process
 

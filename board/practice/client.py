@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Sends messages as a mail program would: Python's smtplib, and BDAT by hand over it. Runs in the sender's namespace.
 
-  client.py JOB.json     {"host", "port", "tls", "messages": [{id, sender, recipients, file, eightbit, utf8, notify, chunks}]}
+  client.py JOB.json     {"host", "port", "tls": "", "starttls" or "implicit", "auth": "" or [mechanism, user, password],
+                          "messages": [{id, sender, recipients, file, eightbit, utf8, notify, chunks}]}
 
 Prints one JSON line for each message: {"id", "answers": {recipient: [code, text]}, "tls", "seconds"}; an answer is the
 final one for this recipient: to RCPT if that refused it, to the end of the data otherwise.
@@ -15,10 +16,6 @@ import time
 
 def _text(reply):
     return reply.decode("utf-8", "replace") if isinstance(reply, bytes) else str(reply)
-
-
-def _address(recipient):
-    return recipient
 
 
 def _chunks(smtp, data, count=3):
@@ -81,13 +78,20 @@ def main():
     context.verify_mode = ssl.CERT_NONE
     for job in plan["messages"]:
         began = time.monotonic()
-        with smtplib.SMTP(plan["host"], plan["port"], local_hostname="client.crm.example", timeout=120) as smtp:
+        options = {"local_hostname": "client.crm.example", "timeout": 120}
+        implicit = plan["tls"] == "implicit"
+        with (smtplib.SMTP_SSL(plan["host"], plan["port"], context=context, **options) if implicit else
+              smtplib.SMTP(plan["host"], plan["port"], **options)) as smtp:
             smtp.ehlo()
             tls = ""
-            if plan["tls"] and smtp.has_extn("starttls"):
+            if plan["tls"] == "starttls" and smtp.has_extn("starttls"):
                 smtp.starttls(context=context)
                 smtp.ehlo()
+            if isinstance(smtp.sock, ssl.SSLSocket):
                 tls = f"{smtp.sock.version()} {smtp.sock.cipher()[0]}"
+            if plan["auth"]:
+                mechanism, smtp.user, smtp.password = plan["auth"]
+                smtp.auth(mechanism, {"PLAIN": smtp.auth_plain, "LOGIN": smtp.auth_login}[mechanism])
             answers = transaction(smtp, job)
         print(json.dumps({"id": job["id"], "answers": answers, "tls": tls, "seconds": time.monotonic() - began}),
               flush=True)

@@ -36,6 +36,8 @@ class Message:
     notify: str = ""
     headers_added: tuple = ()  # header fields that Millrace must add
     ipv6: bool = False  # sent to the listener's IPv6 address
+    entry: str = "relay"  # which listener: a key of world.ENTRIES
+    auth: str = ""  # "PLAIN" or "LOGIN"
 
     def outcomes(self, recipient):
         wanted = self.expected.get(recipient, STORED)
@@ -177,6 +179,12 @@ def generate(seed=1):
     to = "nobody@dual.example"
     add("never", "unknown user, NOTIFY=NEVER", "smtplib", _text("never", "Never", to, "Do not tell.\n"), [to],
         notify="NEVER", expected={to: "silent"})
+    to = "yara@normal.example"
+    add("auth-plain", "AUTH PLAIN after STARTTLS", "swaks", _text("auth-plain", "Plain", to, "I am who I am.\n"), [to],
+        entry="submission", auth="PLAIN")
+    to = "zoe@exim.example"
+    add("auth-login", "AUTH LOGIN, implicit TLS", "smtplib", _text("auth-login", "Login", to, "I am who I am.\n"), [to],
+        entry="submissions", auth="LOGIN")
     to = "vera@normal.example"
     add("smart-plain", "Postfix: plain", "postfix", _text("smart-plain", "Plain", to, "By way of Postfix.\n"),
         [to, "vera@six.example", "vera@plain.example"])

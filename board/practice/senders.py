@@ -27,8 +27,8 @@ class Sent:
 
 
 class Senders:
-    def __init__(self, network, port=25, ipv6=True):
-        self.network, self.port, self.ipv6 = network, port, ipv6
+    def __init__(self, network):
+        self.network = network
         self.directory = network.directory / "sent"
         self.postfix = Postfix(network, "sender", "sender-postfix")
 
@@ -36,7 +36,7 @@ class Senders:
         self.directory.mkdir(mode=0o755)
         self.postfix.parameters.update({
             "myhostname": f"postfix.{world.SENDER_DOMAIN}", "mynetworks": "127.0.0.0/8 [::1]/128",
-            "relayhost": f"[{world.LISTENER_IPV4}]:{self.port}", "relay_domains": "",
+            "relayhost": f"[{world.LISTENER_IPV4}]:{world.ENTRIES['relay']}", "relay_domains": "",
             "smtpd_relay_restrictions": "permit_mynetworks reject",
             "smtp_tls_security_level": "may", "smtp_host_lookup": "native", "disable_dns_lookups": "yes",
             "maximal_queue_lifetime": "0",
@@ -54,11 +54,13 @@ class Senders:
         sent.seconds = time.monotonic() - began
         return sent
 
-    def _listener(self, message):
-        return world.LISTENER_IPV6 if message.ipv6 and self.ipv6 else world.LISTENER_IPV4
+    @staticmethod
+    def _listener(message):
+        return world.LISTENER_IPV6 if message.ipv6 else world.LISTENER_IPV4
 
     def _client(self, message, file, host, port, tls):
-        job = {"host": host, "port": port, "tls": tls, "messages": [{
+        auth = [message.auth, world.USER, world.PASSWORD] if message.auth else ""
+        job = {"host": host, "port": port, "tls": tls, "auth": auth, "messages": [{
             "id": message.id, "sender": message.sender, "recipients": message.recipients, "file": str(file),
             "eightbit": message.eightbit, "utf8": message.utf8, "notify": message.notify,
             "chunks": message.client == "chunks"}]}
@@ -74,15 +76,18 @@ class Senders:
         return Sent(message, answers, told["tls"])
 
     def _smtplib(self, message, file):
-        return self._client(message, file, self._listener(message), self.port, tls=True)
+        tls = "implicit" if message.entry == "submissions" else "starttls"
+        return self._client(message, file, self._listener(message), world.ENTRIES[message.entry], tls)
 
     def _swaks(self, message, file):
         stuffed = self.directory / f"{message.id}.stuffed"
         stuffed.write_bytes(re.sub(rb"(?m)^\.", b"..", message.data) + b".\r\n")
         argv = self.network.command("sender", [
-            "swaks", "--server", f"{self._listener(message)}:{self.port}", "--helo", f"swaks.{world.SENDER_DOMAIN}",
-            "--from", message.sender or "<>", "--to", ",".join(message.recipients), "--tls-optional",
-            "--no-data-fixup", "--data", f"@{stuffed}", "--timeout", "60", "--suppress-data"])
+            "swaks", "--server", self._listener(message), "--port", world.ENTRIES[message.entry], "--helo", f"swaks.{world.SENDER_DOMAIN}",
+            "--from", message.sender or "<>", "--to", ",".join(message.recipients),
+            *(["--auth", message.auth, "--auth-user", world.USER, "--auth-password", world.PASSWORD]
+              if message.auth else []),
+            "--tls-on-connect" if message.entry == "submissions" else "--tls-optional", "--no-data-fixup", "--data", f"@{stuffed}", "--timeout", "60", "--suppress-data"])
         result = subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=300, check=False)
         answers, replies, tls = {}, [], ""
         for line in result.stdout.splitlines():
@@ -102,7 +107,7 @@ class Senders:
 
     def _smart_host(self, message, file):
         """Handed to the sender's own Postfix; what counts is what the appliance told Postfix."""
-        handed = self._client(message, file, "127.0.0.1", 25, tls=False)
+        handed = self._client(message, file, "127.0.0.1", 25, tls="")
         queued = {re.search(r"queued as (\w+)", text).group(1) for code, text in handed.answers.values()
                   if code == 250 and "queued as" in text}
         if len(queued) != 1:

@@ -19,6 +19,10 @@ GATEWAY_IPV4, GATEWAY_IPV6 = "203.0.113.254", "2001:db8:2::fe"
 MGMT_APPLIANCE, MGMT_INTERNET = "192.0.2.129", "192.0.2.130"
 DNS_SERVER = MGMT_INTERNET
 
+# The listeners' ports: for the networks it knows, and for whoever authenticates (STARTTLS, implicit TLS).
+ENTRIES = {"relay": 25, "submission": 587, "submissions": 465}
+USER, PASSWORD = "crm", "practice makes perfect"
+
 # Names of the ports' network devices inside the appliance's namespace.
 PORTS = ["mrp0", "mrp1"]
 

@@ -62,7 +62,7 @@ def run(tap):
         relay(network)
         tap.ok(True, "namespaces, DNS, receivers and senders stand")
 
-        sents = [sender.send(expect(message)) for message in messages.generate()]
+        sents = [sender.send(expect(message)) for message in messages.generate() if not message.auth]
         refused = [sent.message.id for sent in sents if len(sent.acknowledged()) != len(sent.message.recipients)]
         tap.ok(not refused, "every client was told that its message was accepted", refused)
         known, deadline = {}, time.monotonic() + 60
