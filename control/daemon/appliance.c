@@ -296,6 +296,19 @@ static int open_events(struct appliance *appliance, const struct config_system *
 	return appliance->events ? 0 : -EIO;
 }
 
+int appliance_open_log(const struct config_system *system, char *error)
+{
+	struct log_settings settings = {
+		.file = system->log_file,
+		.rotate_bytes = system->log_rotate_bytes,
+		.keep = system->log_keep,
+	};
+
+	if (log_level_parse(system->log_level, &settings.level) < 0)
+		settings.level = LOG_LEVEL_INFO;
+	return log_open(&settings, error);
+}
+
 static int publish_first_view(struct appliance *appliance, char *error)
 {
 	char why[CERTIFICATE_ERROR];
@@ -410,10 +423,9 @@ static void report_line(json_t *report, const char *line)
 static void report_errors(json_t *report, const struct config_errors *errors)
 {
 	for (unsigned i = 0; i < errors->count; i++) {
-		const struct config_error *e = &errors->errors[i];
-		char line[sizeof(*e) + 32];
+		char line[sizeof(errors->errors[i]) + 32];
 
-		snprintf(line, sizeof(line), "%s:%u: %s: %s", e->file, e->line, e->path, e->reason);
+		config_error_format(&errors->errors[i], line, sizeof(line));
 		log_error("config", "%s", line);
 		report_line(report, line);
 	}
@@ -488,6 +500,8 @@ static int adopt(struct appliance *appliance, struct configuration *next, json_t
 		executor_call(appliance->shards[i].executor, adopt_in_shard, &adoption);
 	}
 	report_restarts(appliance, next, report);
+	if (appliance_open_log(config_system(next), error) < 0)
+		report_line(report, error);
 	config_free(appliance->configuration);
 	appliance->configuration = next;
 	certificate_set_free(appliance->certificates);

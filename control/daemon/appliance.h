@@ -65,6 +65,8 @@ struct appliance {
  * Open the ports and nothing else: what needs root. @param error at least 256 bytes @return 0 or negative errno
  */
 int appliance_open_ports(struct appliance *appliance, char *error);
+/** Send diagnostics where the configuration says; also at reload. @return 0 or negative errno */
+int appliance_open_log(const struct config_system *system, char *error);
 /** Everything else: spool recovery, contexts, workers, threads. @return 0 or negative errno */
 int appliance_start(struct appliance *appliance, char *error);
 /** Once in a while (100 ms): refusal flags, old views, drained or not. */

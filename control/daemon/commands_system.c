@@ -4,8 +4,8 @@
 #include "control/daemon/commands.h"
 #include "control/daemon/views.h"
 #include "drivers/crypto/crypto.h"
+#include "drivers/nic/nic.h"
 
-#include <rte_version.h>
 #include <stdio.h>
 #include <string.h>
 #include <wolfssl/options.h>
@@ -27,7 +27,7 @@ static json_t *show_version(void *context, json_t *arguments, char *error)
 	system = config_system(appliance->configuration);
 	data = json_pack("{s:s, s:s, s:s, s:i, s:s, s:s, s:i, s:I, s:I, s:I, s:s}", "product",
 			 "Millrace", "version", MILLRACE_VERSION, "hostname", system->hostname,
-			 "node", (int)system->node_id, "dpdk", rte_version(), "wolfssl",
+			 "node", (int)system->node_id, "dpdk", nic_library_version(), "wolfssl",
 			 LIBWOLFSSL_VERSION_STRING, "spool_format", SPOOL_FORMAT_VERSION,
 			 "uptime_us", (json_int_t)(now.wall_us - appliance->started_us),
 			 "config_revision", (json_int_t)appliance->revision, "configured_us",
@@ -223,7 +223,7 @@ static json_t *show_config(void *context, json_t *arguments, char *error)
 	(void)arguments;
 	(void)error;
 	pthread_mutex_lock(&appliance->lock);
-	data = config_to_json(appliance->configuration);
+	data = config_to_document(appliance->configuration);
 	pthread_mutex_unlock(&appliance->lock);
 	return data;
 }

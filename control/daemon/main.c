@@ -82,9 +82,11 @@ static struct configuration *load(const char *file)
 	struct config_errors errors = {0};
 	struct configuration *configuration = config_load(file, NULL, &errors);
 
-	for (unsigned i = 0; i < errors.count; i++)
-		fprintf(stderr, "%s:%u: %s: %s\n", errors.errors[i].file, errors.errors[i].line,
-			errors.errors[i].path, errors.errors[i].reason);
+	for (unsigned i = 0; i < errors.count; i++) {
+		char line[sizeof(errors.errors[i]) + 32];
+
+		fprintf(stderr, "%s\n", config_error_format(&errors.errors[i], line, sizeof(line)));
+	}
 	return configuration;
 }
 
@@ -117,19 +119,6 @@ static int prepare_directories(const struct config_system *system, char *error)
 			return code;
 	}
 	return 0;
-}
-
-static int open_log(const struct config_system *system, char *error)
-{
-	struct log_settings settings = {
-		.file = system->log_file,
-		.rotate_bytes = system->log_rotate_bytes,
-		.keep = system->log_keep,
-	};
-
-	if (log_level_parse(system->log_level, &settings.level) < 0)
-		settings.level = LOG_LEVEL_INFO;
-	return log_open(&settings, error);
 }
 
 /* The main thread waits for signals; no other thread is ever interrupted by one. */
@@ -170,6 +159,7 @@ static int start_management(struct daemon *daemon, const struct config_system *s
 	daemon->management = management_create(system->management_socket, error);
 	if (!daemon->management)
 		return -EIO;
+	management_set_hostname(daemon->management, system->hostname);
 	commands_register(daemon->management, &daemon->appliance);
 	if (management_start(daemon->management) < 0) {
 		snprintf(error, ERROR_TEXT, "management socket %.200s: cannot listen",
@@ -196,7 +186,7 @@ static int start(struct daemon *daemon, char *error)
 	if (code == 0)
 		code = privileges_drop(system->user, error);
 	if (code == 0)
-		code = open_log(system, error);
+		code = appliance_open_log(system, error);
 	if (code == 0)
 		code = privileges_filter_system_calls(error);
 	if (code == 0)

@@ -131,12 +131,12 @@ static json_t *show_recipient(const struct queue_shard *shard, const struct queu
 	if (!recipient_is_final(recipient->state))
 		json_object_set_new(json, "why", text(why));
 	if (until)
-		json_object_set_new(json, "until", wall(shard, until));
+		json_object_set_new(json, "until_us", wall(shard, until));
 	if (recipient->attempted_s)
-		json_object_set_new(json, "last-attempt",
+		json_object_set_new(json, "last_attempt_us",
 				    number(recipient->attempted_s * US_PER_S));
 	if (recipient->code)
-		json_object_set_new(json, "reply-code", number(recipient->code));
+		json_object_set_new(json, "reply_code", number(recipient->code));
 	if (recipient->class) {
 		snprintf(status, sizeof(status), "%u.%u.%u", recipient->class, recipient->subject,
 			 recipient->detail);
@@ -144,7 +144,7 @@ static json_t *show_recipient(const struct queue_shard *shard, const struct queu
 	}
 	if (*reply) {
 		json_object_set_new(json, "reply", text(reply));
-		json_object_set_new(json, "reply-from-peer",
+		json_object_set_new(json, "reply_from_peer",
 				    json_boolean(recipient->flags & RECIPIENT_REMOTE));
 		json_object_set_new(json, "phase", text(smtp_phase_name(recipient->phase)));
 	}
@@ -182,9 +182,9 @@ json_t *queue_shard_show_message(struct queue_shard *shard, const struct message
 	json_object_set_new(json, "id", text(message_id_format(id, buffer)));
 	json_object_set_new(json, "sender", text(index_sender(message)));
 	json_object_set_new(json, "size", number(message->body_size));
-	json_object_set_new(json, "created", number(message->created_us));
-	json_object_set_new(json, "expires", wall(shard, message_expiry(shard, message)));
-	json_object_set_new(json, "in-memory", json_boolean(body_list(shard, m) != NULL));
+	json_object_set_new(json, "created_us", number(message->created_us));
+	json_object_set_new(json, "expires_us", wall(shard, message_expiry(shard, message)));
+	json_object_set_new(json, "in_memory", json_boolean(body_list(shard, m) != NULL));
 	json_object_set_new(json, "generated", json_boolean(message->flags & MESSAGE_GENERATED));
 	set_class(json, shard, message);
 	for (uint32_t r = message->first; r; r = index_recipient(&shard->index, r)->next)
@@ -235,13 +235,13 @@ static json_t *show_domain(const struct queue_shard *shard, const struct queue_d
 	json_object_set_new(json, "delivering", number(sum->loaned));
 	json_object_set_new(json, "waiting", number(sum->waiting));
 	json_object_set_new(json, "failing", number(sum->failing));
-	json_object_set_new(json, "oldest", number(sum->oldest_us));
+	json_object_set_new(json, "oldest_us", number(sum->oldest_us));
 	if (sum->next_us)
-		json_object_set_new(json, "next-attempt", wall(shard, sum->next_us));
+		json_object_set_new(json, "next_attempt_us", wall(shard, sum->next_us));
 	if (domain->state == DOMAIN_ROUTED)
 		json_object_set_new(json, "site", text(site_at(shard, domain->site)->name));
 	if (domain->state == DOMAIN_DELAYED)
-		json_object_set_new(json, "next-lookup", wall(shard, domain->until_us));
+		json_object_set_new(json, "next_lookup_us", wall(shard, domain->until_us));
 	if (domain->reason)
 		json_object_set_new(json, "reason",
 				    text(text_bytes(&shard->index.texts, domain->reason, NULL)));
@@ -291,7 +291,7 @@ json_t *queue_shard_show_paths(struct queue_shard *shard)
 		json_object_set_new(one, "ready", number(path->ready.count));
 		json_object_set_new(one, "outstanding", number(path->outstanding));
 		json_object_set_new(one, "connections", number(path->slots));
-		json_object_set_new(one, "connections-max",
+		json_object_set_new(one, "connections_max",
 				    number(path_connections_max(shard, path)));
 		json_object_set_new(one, "failures", number(path->failures));
 		json_object_set_new(one, "delivered", number(path->delivered));
@@ -302,7 +302,7 @@ json_t *queue_shard_show_paths(struct queue_shard *shard)
 			until = why_path(shard, path, why);
 			json_object_set_new(one, "why", text(why));
 			if (until)
-				json_object_set_new(one, "until", wall(shard, until));
+				json_object_set_new(one, "until_us", wall(shard, until));
 		}
 		json_array_append_new(json, one);
 	}
@@ -312,7 +312,7 @@ json_t *queue_shard_show_paths(struct queue_shard *shard)
 static void source_sums(const struct queue_shard *shard, const struct queue_source *source,
 			json_t *json)
 {
-	uint64_t hash = source_hash(shard->seed, source);
+	uint64_t hash = shard->source_hashes[source - shard->view->sources];
 	uint64_t sums[6] = {0};
 
 	for (uint32_t p = 1; p < shard->paths.fresh; p++) {
@@ -345,7 +345,7 @@ json_t *queue_shard_show_sources(struct queue_shard *shard)
 		json_t *one = json_object();
 
 		json_object_set_new(one, "source", text(source->name));
-		json_object_set_new(one, "ehlo-name", text(source->ehlo_name));
+		json_object_set_new(one, "ehlo_name", text(source->ehlo_name));
 		if (source->has_v4)
 			json_object_set_new(one, "ipv4", text(ip_format(&source->v4, address)));
 		if (source->has_v6)
@@ -366,27 +366,27 @@ json_t *queue_shard_show_spool(struct queue_shard *shard)
 	spool_statistics(shard->spool, &s);
 	json_object_set_new(json, "method", text(s.method ? s.method : "?"));
 	json_object_set_new(json, "accepting", json_boolean(s.accepting));
-	json_object_set_new(json, "read-only", json_boolean(s.read_only));
+	json_object_set_new(json, "read_only", json_boolean(s.read_only));
 	json_object_set_new(json, "segments", number(s.segments_total));
-	json_object_set_new(json, "segments-free", number(s.segments_free));
-	json_object_set_new(json, "segments-live", number(s.segments_live));
-	json_object_set_new(json, "segments-quarantined", number(s.segments_quarantined));
+	json_object_set_new(json, "segments_free", number(s.segments_free));
+	json_object_set_new(json, "segments_live", number(s.segments_live));
+	json_object_set_new(json, "segments_quarantined", number(s.segments_quarantined));
 	json_object_set_new(json, "batches", number(s.batches));
 	json_object_set_new(json, "appends", number(s.appends));
 	json_object_set_new(json, "bytes", number(s.bytes));
-	json_object_set_new(json, "bytes-written", number(s.bytes_padded));
+	json_object_set_new(json, "bytes_written", number(s.bytes_padded));
 	json_object_set_new(json, "moved", number(s.moved));
-	json_object_set_new(json, "write-errors", number(s.write_errors));
-	json_object_set_new(json, "read-errors", number(s.read_errors));
-	json_object_set_new(json, "commit-latency-max", number(s.commit_latency_us_max));
-	json_object_set_new(json, "commit-latency-mean",
+	json_object_set_new(json, "write_errors", number(s.write_errors));
+	json_object_set_new(json, "read_errors", number(s.read_errors));
+	json_object_set_new(json, "commit_latency_max_us", number(s.commit_latency_us_max));
+	json_object_set_new(json, "commit_latency_mean_us",
 			    number(s.batches ? s.commit_latency_us_sum / s.batches : 0));
-	json_object_set_new(json, "start-number", number(shard->recovered.start_number));
-	json_object_set_new(json, "clean-stop-before", json_boolean(shard->recovered.clean_stop));
-	json_object_set_new(json, "torn-tail-before", json_boolean(shard->recovered.torn_tail));
-	json_object_set_new(json, "corrupt-batches", number(shard->recovered.corrupt_batches));
-	json_object_set_new(json, "messages-recovered", number(shard->recovered.messages));
-	json_object_set_new(json, "results-not-recorded", number(shard->unrecorded));
+	json_object_set_new(json, "start_number", number(shard->recovered.start_number));
+	json_object_set_new(json, "clean_stop_before", json_boolean(shard->recovered.clean_stop));
+	json_object_set_new(json, "torn_tail_before", json_boolean(shard->recovered.torn_tail));
+	json_object_set_new(json, "corrupt_batches", number(shard->recovered.corrupt_batches));
+	json_object_set_new(json, "messages_recovered", number(shard->recovered.messages));
+	json_object_set_new(json, "results_not_recorded", number(shard->unrecorded));
 	return json;
 }
 
@@ -396,19 +396,19 @@ json_t *queue_shard_show_memory(struct queue_shard *shard)
 	json_t *json = json_object();
 
 	json_object_set_new(json, "messages", number(index->messages.used));
-	json_object_set_new(json, "messages-max", number(index->messages.maximum));
+	json_object_set_new(json, "messages_max", number(index->messages.maximum));
 	json_object_set_new(json, "recipients", number(index->recipients.used));
-	json_object_set_new(json, "recipients-max", number(index->recipients.maximum));
-	json_object_set_new(json, "index-bytes", number(index_memory(index)));
+	json_object_set_new(json, "recipients_max", number(index->recipients.maximum));
+	json_object_set_new(json, "index_bytes", number(index_memory(index)));
 	json_object_set_new(json, "domains", number(shard->domains.used));
 	json_object_set_new(json, "sites", number(shard->sites.used));
 	json_object_set_new(json, "paths", number(shard->paths.used));
 	json_object_set_new(json, "bodies", number(shard->bodies.used));
-	json_object_set_new(json, "body-bytes", number(shard->body_bytes));
-	json_object_set_new(json, "body-bytes-held", number(shard->body_chunks * CHUNK_SIZE));
-	json_object_set_new(json, "body-bytes-max", number(shard->view->body_memory_bytes));
+	json_object_set_new(json, "body_bytes", number(shard->body_bytes));
+	json_object_set_new(json, "body_bytes_held", number(shard->body_chunks * CHUNK_SIZE));
+	json_object_set_new(json, "body_bytes_max", number(shard->view->body_memory_bytes));
 	json_object_set_new(json, "chunks", number(chunk_pool_count(shard->chunks)));
-	json_object_set_new(json, "chunks-free", number(chunk_pool_available(shard->chunks)));
-	json_object_set_new(json, "events-waiting", number(shard->events.count));
+	json_object_set_new(json, "chunks_free", number(chunk_pool_available(shard->chunks)));
+	json_object_set_new(json, "events_waiting", number(shard->events.count));
 	return json;
 }

@@ -32,6 +32,8 @@ struct nic_environment {
  */
 int nic_environment_start(const struct nic_environment *environment, char *error);
 void nic_environment_stop(void);
+/** "DPDK 22.11.11" */
+const char *nic_library_version(void);
 
 /** A pool of packet buffers for one worker. @param private_size bytes before the data that are the caller's */
 struct rte_mempool *nic_pool_create(unsigned worker, unsigned count, uint16_t private_size, char *error);

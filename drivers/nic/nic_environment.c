@@ -9,6 +9,7 @@
 #include <rte_ethdev.h>
 #include <rte_lcore.h>
 #include <rte_mbuf.h>
+#include <rte_version.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -96,6 +97,11 @@ int nic_environment_start(const struct nic_environment *environment, char *error
 		return -code;
 	}
 	return 0;
+}
+
+const char *nic_library_version(void)
+{
+	return rte_version();
 }
 
 void nic_environment_stop(void)

@@ -283,7 +283,7 @@ static void the_rate_is_kept_and_says_when(void **state)
 		strstr(house_why(&house, &id, why, sizeof(why)), "at most 60 messages an hour"));
 	json_t *json = queue_shard_show_message(house.shard, &id);
 	json_t *until =
-		json_object_get(json_array_get(json_object_get(json, "recipients"), 0), "until");
+		json_object_get(json_array_get(json_object_get(json, "recipients"), 0), "until_us");
 
 	assert_in_range(json_integer_value(until), house.now.wall_us + 20 * US_PER_S,
 			house.now.wall_us + 40 * US_PER_S);

@@ -73,7 +73,7 @@ static void lists_keep_order_under_any_operation(void **state)
 
 	random_init_seed(&random, 1);
 	slab_init(&slab, sizeof(struct item), 10000);
-	for (unsigned round = 0; round < 20000; round++) {
+	for (unsigned round = 0; round < 4000; round++) {
 		unsigned place = random_below(&random, count + 1);
 		uint32_t action = random_below(&random, 5);
 
