@@ -263,6 +263,26 @@ static void a_listener_that_requires_auth_takes_no_mail_without(void **state)
 	dialogue_run(require_auth, required);
 }
 
+static void implicit(struct dialogue *d)
+{
+	d->listener.tls = LISTENER_TLS_IMPLICIT;
+}
+
+static void in_transaction(struct dialogue *d)
+{
+	begin(d);
+	dialogue_say(d, MAIL);
+	dialogue_expect(d, "250");
+	dialogue_say(d, "AUTH PLAIN " PLAIN_GOOD "\r\n");
+	dialogue_expect(d, "503 5.5.1");
+	assert_string_equal(d->auth_user, "");
+}
+
+static void auth_in_a_transaction_is_refused(void **state)
+{
+	dialogue_run(implicit, in_transaction);
+}
+
 static void no_auth(struct dialogue *d)
 {
 	stranger(d);
@@ -292,6 +312,7 @@ int main(void)
 		cmocka_unit_test(s20_three_wrong_passwords_are_answered_late_and_close),
 		cmocka_unit_test(an_answer_for_a_session_that_ended_changes_nothing),
 		cmocka_unit_test(a_listener_that_requires_auth_takes_no_mail_without),
+		cmocka_unit_test(auth_in_a_transaction_is_refused),
 		cmocka_unit_test(auth_is_refused_where_it_is_not_allowed),
 	};
 

@@ -576,6 +576,34 @@ static void s22_a_message_over_the_limit_is_read_to_its_end_and_refused(void **s
 	dialogue_run(tiny, too_big);
 }
 
+static void exact_size(struct dialogue *d)
+{
+	for (unsigned over = 0; over < 2; over++) {
+		dialogue_say(d, over ? ENVELOPE : EHLO);
+		if (!over)
+			dialogue_say(d, ENVELOPE);
+		dialogue_say(d, "DATA\r\n");
+		/* 200 octets, and one more: dots of transparency do not count. */
+		dialogue_say(d, "Subject: x\r\n\r\n..");
+		say_repeated(d, 'x', 183 + over);
+		dialogue_say(d, "\r\n.\r\n");
+	}
+}
+
+static void limit_to_the_octet(struct dialogue *d)
+{
+	dialogue_begin(d);
+	exact_size(d);
+	dialogue_expect(d, "220", "250", "250", "250", "354", "250 2.0.0", "250", "250", "354",
+			"552 5.3.4");
+	assert_int_equal(strlen(message_content(&d->messages[0])), 200);
+}
+
+static void s22_the_limit_holds_to_the_octet(void **state)
+{
+	dialogue_run(tiny, limit_to_the_octet);
+}
+
 static void no_memory(struct dialogue *d)
 {
 	struct chunk_list taken = {0};
@@ -758,6 +786,7 @@ int main(void)
 		cmocka_unit_test(s16_a_handshake_has_a_deadline),
 		cmocka_unit_test(s16_a_client_that_reads_nothing_is_not_listened_to),
 		cmocka_unit_test(s22_a_message_over_the_limit_is_read_to_its_end_and_refused),
+		cmocka_unit_test(s22_the_limit_holds_to_the_octet),
 		cmocka_unit_test(s22_memory_that_runs_out_in_data_is_452),
 		cmocka_unit_test(s22_below_the_chunk_reserve_new_mail_is_452),
 		cmocka_unit_test(s22_a_declared_size_that_does_not_fit_now_is_452),
