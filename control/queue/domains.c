@@ -117,6 +117,11 @@ static void domain_answered(struct queue_shard *shard, uint32_t d, const struct 
 	domain_unroute(shard, domain);
 	switch (answer->status) {
 	case RESOLUTION_OK:
+		if (answer->host_count == 0) {
+			domain_explain(shard, domain, (struct enhanced_code){4, 4, 3},
+				       "an answer without hosts");
+			break;
+		}
 		domain->site = site_adopt(shard, answer, ports, destination);
 		if (!domain->site) {
 			domain_explain(shard, domain, (struct enhanced_code){4, 3, 2},
@@ -493,6 +498,10 @@ void recipient_route(struct queue_shard *shard, uint32_t r)
 	struct queue_recipient *recipient = index_recipient(&shard->index, r);
 	struct queue_domain *domain = domain_at(shard, recipient->domain);
 
+	if (recipient->flags & RECIPIENT_REMOVE) {
+		recipient_remove(shard, r);
+		return;
+	}
 	if (index_message(&shard->index, recipient->message)->marks & MESSAGE_PAST) {
 		recipient_fail(shard, r, true);
 		return;

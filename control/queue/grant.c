@@ -27,8 +27,8 @@
 #define REROUTE_MAX 256u
 /** A path spreads over workers beyond this many connections on one. */
 #define SPREAD_AT 4u
-/** Slots left free in a ring, for answers to sessions. */
-#define RING_RESERVE	     64u
+/** The part of a ring that is left free for answers to sessions: 1 in so many. */
+#define RING_RESERVE	     8u
 #define RING_WAIT_US	     (2 * US_PER_MS)
 #define RECIPIENTS_DEFAULT   100u
 #define OUTSTANDING_PER_SLOT 2u
@@ -48,8 +48,10 @@ uint32_t path_connections_max(const struct queue_shard *shard, const struct queu
 
 static bool worker_has_room(const struct queue_shard *shard, uint16_t w)
 {
-	return shard->outboxes[w].count == 0 &&
-	       ring_room(shard->settings.workers[w].to_worker) > RING_RESERVE;
+	const struct ring *ring = shard->settings.workers[w].to_worker;
+	uint32_t room = ring_room(ring);
+
+	return shard->outboxes[w].count == 0 && room > (room + ring_count(ring)) / RING_RESERVE;
 }
 
 static bool rings_are_full(const struct queue_shard *shard)
@@ -187,7 +189,8 @@ static void loan_undo(struct loan *loan)
 	for (uint32_t i = loan->delivery.recipient_count; i-- > 0;) {
 		uint32_t r = loan->delivery.recipients[i].index;
 
-		if (past || path->retired) {
+		if (past || path->retired ||
+		    index_recipient(&shard->index, r)->flags & RECIPIENT_REMOVE) {
 			recipient_route(shard, r);
 			continue;
 		}
@@ -197,6 +200,19 @@ static void loan_undo(struct loan *loan)
 	index_message(&shard->index, loan->message)->references--;
 	path->loading--;
 	loan_free(loan);
+}
+
+/** Its time ended, or an operator took it away, before a worker had it. */
+static bool loan_is_void(const struct queue_shard *shard, const struct loan *loan)
+{
+	if (index_message(&shard->index, loan->message)->marks & MESSAGE_PAST)
+		return true;
+	for (uint32_t i = 0; i < loan->delivery.recipient_count; i++) {
+		if (index_recipient(&shard->index, loan->delivery.recipients[i].index)->flags &
+		    RECIPIENT_REMOVE)
+			return true;
+	}
+	return false;
 }
 
 /** The body cannot be had: say so to each recipient. */
@@ -214,9 +230,12 @@ static void loan_body_lost(struct loan *loan, int result)
 					  "the message was damaged in the spool");
 			recipient_fail(shard, r, false);
 		} else {
-			recipient_explain(shard, recipient, PHASE_ROUTE, 0,
-					  (struct enhanced_code){4, 3, 0}, false, "",
-					  "the message could not be read from the spool");
+			recipient_explain(
+				shard, recipient, PHASE_ROUTE, 0, (struct enhanced_code){4, 3, 0},
+				false, "",
+				result == -ENOBUFS
+					? "the message is larger than the memory for reading back"
+					: "the message could not be read from the spool");
 			recipient_wait(shard, r, shard->now.mono_us + 60 * US_PER_S);
 		}
 	}
@@ -233,7 +252,8 @@ void loan_body_ready(struct loan *loan, int result)
 	if (result == 0) {
 		waiting_push(path_at(shard, p), loan);
 		path_wake(shard, p);
-	} else if (result == -ENOBUFS || result == -EAGAIN) {
+	} else if ((result == -ENOBUFS || result == -EAGAIN) &&
+		   loan->delivery.body_size / CHUNK_DATA < chunk_pool_count(shard->chunks)) {
 		loan_undo(loan);
 		path_sleep_until(shard, p, shard->now.mono_us + 50 * US_PER_MS);
 	} else {
@@ -410,6 +430,13 @@ static unsigned path_run(struct queue_shard *shard, uint32_t p)
 	while (work < PATH_RUN_MAX) {
 		uint64_t when;
 
+		if (path->waiting_head && loan_is_void(shard, path->waiting_head)) {
+			struct loan *loan = waiting_pop(path);
+
+			body_release(shard, loan->message);
+			loan_undo(loan);
+			continue;
+		}
 		if (path->waiting_head) {
 			if (!path_send(shard, p)) {
 				if (rings_are_full(shard))
@@ -443,7 +470,8 @@ void grants_turn(struct queue_shard *shard)
 	unsigned work = 0;
 
 	/* What came back must be recorded before more goes out. */
-	if (shard->draining || shard->broken || shard->events.count)
+	if (shard->draining || shard->broken || shard->events.count ||
+	    shard->now.mono_us < shard->full_until_us)
 		return;
 	while (paths-- > 0 && work < TURN_MAX) {
 		uint32_t p = slab_list_pop(&shard->runnable, &shard->paths, RUN_LINK);

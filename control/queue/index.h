@@ -80,8 +80,8 @@ struct queue_recipient {
 _Static_assert(sizeof(struct queue_recipient) == 56, "ten million of them");
 #define RECIPIENT_LINK offsetof(struct queue_recipient, timer.link)
 
-/** Recipients a message may have: their ordinals are 16 bits wide. */
-#define MESSAGE_RECIPIENTS_MAX 65535u
+/** Recipients a message may have: the states of all fit into one batch of the spool. */
+#define MESSAGE_RECIPIENTS_MAX 32768u
 
 enum message_mark {
 	MESSAGE_DURABLE = 1 << 0,  /**< committed */

@@ -144,6 +144,9 @@ int records_append(struct queue_shard *shard, uint32_t m, const struct record_en
 	if (result < 0) {
 		shard->unrecorded++;
 		shard->broken = shard->broken || result == -EROFS;
+		/* Not even room for states: deliver nothing that could not be recorded. */
+		if (result == -ENOSPC)
+			shard->full_until_us = shard->now.mono_us + US_PER_S;
 	}
 	return result;
 }

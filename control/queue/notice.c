@@ -50,13 +50,20 @@ void job_request(struct queue_shard *shard, uint32_t m, uint8_t kinds)
 	if (message->job)
 		return;
 	job->message = m;
-	job->due_us = shard->now.mono_us + AGGREGATE_US;
+	job->due_us = shard->now.mono_us;
 	message->job = j;
 	message->references++;
-	/* Held from now on while it is in memory, lest it be read back for the notice. */
-	if (body_list(shard, m))
+	/* Held from now on while it is in memory, lest it be read back for the notice; but not a
+	 * whole storm. */
+	if (body_list(shard, m) && index_sender(message)[0] != '\0' &&
+	    2 * shard->body_chunks * CHUNK_SIZE < shard->view->body_memory_bytes)
 		job->has_body = body_hold(shard, m, NULL) == 1;
-	job_push(shard, j);
+	if (message->recipients == 1) {
+		slab_list_push_front(&shard->job_list, &shard->jobs, offsetof(struct job, link), j);
+	} else {
+		job->due_us += AGGREGATE_US;
+		job_push(shard, j);
+	}
 }
 
 void jobs_find_missed(struct queue_shard *shard)
@@ -315,6 +322,21 @@ void message_record(struct queue_shard *shard, struct end_wait *wait,
 				wait);
 	if (result < 0)
 		message_recorded(wait, result);
+}
+
+void recipient_remove(struct queue_shard *shard, uint32_t r)
+{
+	uint32_t m = index_recipient(&shard->index, r)->message;
+	struct end_wait *wait = end_wait_make(shard, m, 1);
+	struct record_entry entry;
+
+	if (!wait)
+		abort();
+	records_begin(shard);
+	recipient_end(shard, r, RECIPIENT_REMOVED, &entry);
+	wait->recipients[wait->count++] = r;
+	message_record(shard, wait, &entry, 1);
+	records_end(shard);
 }
 
 /**

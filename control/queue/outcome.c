@@ -20,9 +20,13 @@
 /** After a delivery that no worker could begin. */
 #define UNTRIED_WAIT_US (20 * US_PER_MS)
 
+/** Transactions put off as a whole, in a row, before the path is held back. */
+#define REFUSALS_MAX 5u
+
 enum verdict {
 	VERDICT_RECIPIENTS, /**< each recipient's own */
 	VERDICT_ROUTE,	    /**< the route failed */
+	VERDICT_REFUSED,    /**< the site puts us off, not the recipients */
 	VERDICT_CROWDED,    /**< one connection too many */
 	VERDICT_UNTRIED,    /**< was not begun */
 };
@@ -82,10 +86,13 @@ static enum verdict judge(const struct queue_path *path, const struct delivery *
 	if (delivery->hosts_tried == 0 && !delivery->host && first->code == 0 &&
 	    (first->outcome == OUTCOME_NONE || first->phase == PHASE_ROUTE))
 		return VERDICT_UNTRIED;
-	if (first->phase > PHASE_MAIL || (first->phase == PHASE_MAIL && first->code != 421))
-		return VERDICT_RECIPIENTS;
+	/* A refusal of the recipient alone (greylisting, a full mailbox) says nothing of others. */
+	if (first->phase > PHASE_MAIL)
+		return first->code == 421 ? VERDICT_REFUSED : VERDICT_RECIPIENTS;
+	if (first->phase == PHASE_MAIL && first->code)
+		return VERDICT_REFUSED;
 	/* Others of the path are open: it works, but takes no more (RFC 5321, 3.8). */
-	if (path->slots > 0 && path->failures == 0 && first->phase <= PHASE_EHLO)
+	if (path->slots > 0 && path->proven && path->failures == 0 && first->phase <= PHASE_EHLO)
 		return VERDICT_CROWDED;
 	return VERDICT_ROUTE;
 }
@@ -118,6 +125,13 @@ static void path_account(struct queue_shard *shard, struct loan *loan, enum verd
 	case VERDICT_ROUTE:
 		path_failed(shard, loan->path, delivery->host ? delivery->host->name : "",
 			    first->reply);
+		break;
+	case VERDICT_REFUSED:
+		path->proven = true;
+		/* One probe is as good as the messages behind it (Y4 of the reliability notes). */
+		if (++path->refusals >= REFUSALS_MAX || path->failures)
+			path_failed(shard, loan->path, delivery->host ? delivery->host->name : "",
+				    first->reply);
 		break;
 	case VERDICT_RECIPIENTS:
 		if (first->phase >= PHASE_MAIL || first->outcome == OUTCOME_DELIVERED)

@@ -34,13 +34,27 @@ struct path_key {
 	uint64_t source_hash;
 };
 
-uint64_t source_hash(uint64_t seed, const struct queue_source *source)
+static uint64_t source_hash(uint64_t seed, const struct queue_source *source)
 {
 	uint64_t hash = table_hash(seed, source->name, strlen(source->name));
 
 	hash = table_hash(hash, source->ehlo_name, strlen(source->ehlo_name));
 	hash = table_hash(hash ^ source->port, &source->v4, source->has_v4 ? 16 : 0);
 	return table_hash(hash, &source->v6, source->has_v6 ? 16 : 0);
+}
+
+int sources_hash(struct queue_shard *shard)
+{
+	const struct queue_settings_view *view = shard->view;
+	uint64_t *hashes = realloc(shard->source_hashes,
+				   (view->source_count + 1) * sizeof(*shard->source_hashes));
+
+	if (!hashes)
+		return -ENOMEM;
+	shard->source_hashes = hashes;
+	for (uint32_t i = 0; i < view->source_count; i++)
+		hashes[i] = source_hash(shard->seed, &view->sources[i]);
+	return 0;
 }
 
 static struct path_key key_of(const struct queue_path *path)
@@ -121,7 +135,7 @@ int path_refresh(struct queue_shard *shard, uint32_t p)
 static uint32_t path_make(struct queue_shard *shard, uint32_t source_index, uint32_t s)
 {
 	const struct queue_source *source = &shard->view->sources[source_index];
-	const struct path_key key = {.site = s, .source_hash = source_hash(shard->seed, source)};
+	const struct path_key key = {.site = s, .source_hash = shard->source_hashes[source_index]};
 	uint32_t p = slab_alloc(&shard->paths);
 	struct queue_path *path;
 
@@ -169,8 +183,7 @@ int paths_init(struct queue_shard *shard, uint32_t maximum)
 
 uint32_t path_find(struct queue_shard *shard, uint32_t source_index, uint32_t s)
 {
-	const struct queue_source *source = &shard->view->sources[source_index];
-	const struct path_key key = {.site = s, .source_hash = source_hash(shard->seed, source)};
+	const struct path_key key = {.site = s, .source_hash = shard->source_hashes[source_index]};
 
 	return table_find(&shard->paths_by_key, table_hash(shard->seed, &key, sizeof(key)), &key);
 }
@@ -269,6 +282,7 @@ void path_failed(struct queue_shard *shard, uint32_t p, const char *host, const 
 
 	text_release(&shard->index.texts, path->reason);
 	path->reason = text_acquire(&shard->index.texts, text, (size_t)size);
+	path->proven = false;
 	/* What was under way when the first one failed tells nothing new. */
 	if (path_is_blocked(shard, p))
 		return;
@@ -283,6 +297,8 @@ void path_worked(struct queue_shard *shard, uint32_t p)
 	struct queue_path *path = path_at(shard, p);
 
 	path->failures = 0;
+	path->refusals = 0;
+	path->proven = true;
 	path->blocked_until_us = 0;
 	text_release(&shard->index.texts, path->reason);
 	path->reason = 0;
@@ -314,7 +330,7 @@ static bool path_find_source(const struct queue_shard *shard, struct queue_path 
 {
 	for (uint32_t i = 0; i < shard->view->source_count; i++) {
 		if (!strcmp(shard->view->sources[i].name, path->source) &&
-		    source_hash(shard->seed, &shard->view->sources[i]) == path->source_hash) {
+		    shard->source_hashes[i] == path->source_hash) {
 			path->source_index = i;
 			return true;
 		}
@@ -390,6 +406,7 @@ void paths_free(struct queue_shard *shard)
 		free(path->workers);
 	}
 	free(shard->path_reuses);
+	free(shard->source_hashes);
 	table_finish(&shard->paths_by_key);
 	slab_finish(&shard->paths);
 }

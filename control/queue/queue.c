@@ -325,6 +325,9 @@ void queue_shard_configure(struct queue_shard *shard, const struct queue_setting
 	shard->view = view;
 	shard->epoch++;
 	shard->retime_cursor = 1;
+	/* A few bytes for each source; without them nothing can be routed. */
+	if (sources_hash(shard) < 0)
+		abort();
 	sites_reconfigure(shard);
 	domains_reconfigure(shard);
 	paths_reconfigure(shard);
@@ -351,7 +354,7 @@ static int shard_init(struct queue_shard *shard)
 	    domains_init(shard, domains) < 0 || sites_init(shard, SITES_MAX) < 0 ||
 	    paths_init(shard, PATHS_MAX) < 0 ||
 	    slab_init(&shard->bodies, sizeof(struct queue_body), messages) < 0 ||
-	    slab_init(&shard->jobs, sizeof(struct job), messages) < 0)
+	    slab_init(&shard->jobs, sizeof(struct job), messages) < 0 || sources_hash(shard) < 0)
 		return -ENOMEM;
 	return 0;
 }

@@ -305,37 +305,42 @@ static void recover_start(struct queue_shard *shard)
 
 /* ---- Snapshots, for the spool's reclaim ---- */
 
+static void snapshot_recipient(struct queue_shard *shard, uint32_t r, struct record_writer *writer)
+{
+	const struct queue_recipient *recipient = index_recipient(&shard->index, r);
+	uint64_t due_us = shard->now.wall_us;
+	struct record_entry entry;
+
+	if (recipient->state == RECIPIENT_WAITING)
+		due_us = wall_of(shard, schedule_due_us(&shard->index.due, r));
+	recipient_entry(shard, r, due_us, &entry);
+	if (recipient_is_final(recipient->state))
+		entry.result =
+			(uint8_t)(RECORD_RESULT_DELIVERED + recipient->state - RECIPIENT_DELIVERED);
+	/* Texts are for people; ends must fit, and without texts they do (MESSAGE_RECIPIENTS_MAX).
+	 */
+	if (writer->size > writer->capacity / 8 || !record_put(writer, &entry)) {
+		entry.text_size = 0;
+		record_put(writer, &entry);
+	}
+}
+
 static size_t snapshot(void *context, const struct message_id *id, void *to, size_t max)
 {
 	struct queue_shard *shard = context;
 	uint32_t m = index_find(&shard->index, id);
 	struct record_writer writer;
-	struct queue_message *message;
 
 	if (!m || index_message(&shard->index, m)->marks & MESSAGE_FINISHED ||
 	    max < RECORD_STATE_HEADER)
 		return 0;
-	message = index_message(&shard->index, m);
 	record_begin(&writer, to, max, shard->now.wall_us, 0);
-	for (uint32_t r = message->first; r;) {
+	for (uint32_t r = index_message(&shard->index, m)->first; r;) {
 		const struct queue_recipient *recipient = index_recipient(&shard->index, r);
-		struct record_entry entry;
 
 		if (recipient->attempts || recipient_is_final(recipient->state) ||
-		    recipient->flags & RECIPIENT_DELAY_TOLD) {
-			uint64_t due_us = shard->now.wall_us;
-
-			if (recipient->state == RECIPIENT_WAITING)
-				due_us = wall_of(shard, schedule_due_us(&shard->index.due, r));
-			recipient_entry(shard, r, due_us, &entry);
-			if (recipient_is_final(recipient->state))
-				entry.result = (uint8_t)(RECORD_RESULT_DELIVERED +
-							 recipient->state - RECIPIENT_DELIVERED);
-			if (!record_put(&writer, &entry)) {
-				entry.text_size = 0;
-				record_put(&writer, &entry);
-			}
-		}
+		    recipient->flags & RECIPIENT_DELAY_TOLD)
+			snapshot_recipient(shard, r, &writer);
 		r = recipient->next;
 	}
 	return writer.size;

@@ -97,11 +97,6 @@ static bool emit_reception(struct queue_shard *shard, struct report *report)
 	const char *recipients[EVENT_RECIPIENTS_MAX];
 	uint32_t m = commit->message;
 
-	event.recipient_count = envelope->recipient_count;
-	if (event.recipient_count > EVENT_RECIPIENTS_MAX)
-		event.recipient_count = EVENT_RECIPIENTS_MAX;
-	for (unsigned i = 0; i < event.recipient_count; i++)
-		recipients[i] = envelope->recipients[i].address;
 	event.recipients = recipients;
 	event.helo = envelope->helo;
 	event.message_id_header = envelope->message_id;
@@ -112,8 +107,19 @@ static bool emit_reception(struct queue_shard *shard, struct report *report)
 	event.worker = commit->worker;
 	event.commit_us = commit->commit_us;
 	event.dsn_for = event.generated ? &commit->about : NULL;
-	if (!emit(shard, &event))
-		return false;
+	while (commit->reported < envelope->recipient_count) {
+		unsigned count = 0;
+
+		while (count < EVENT_RECIPIENTS_MAX &&
+		       commit->reported + count < envelope->recipient_count) {
+			recipients[count] = envelope->recipients[commit->reported + count].address;
+			count++;
+		}
+		event.recipient_count = count;
+		if (!emit(shard, &event))
+			return false;
+		commit->reported += count;
+	}
 	commit_free(commit);
 	index_message(&shard->index, m)->references--;
 	message_release(shard, m);
@@ -129,8 +135,16 @@ void report_reception(struct queue_shard *shard, struct commit *commit)
 
 /* ---- Deliveries ---- */
 
-static bool same_result(const struct delivery_recipient *a, const struct delivery_recipient *b)
+static uint8_t state_of(const struct queue_shard *shard, const struct delivery_recipient *result)
 {
+	return index_recipient(&shard->index, result->index)->state;
+}
+
+static bool same_result(const struct queue_shard *shard, const struct delivery_recipient *a,
+			const struct delivery_recipient *b)
+{
+	if ((state_of(shard, a) == RECIPIENT_REMOVED) != (state_of(shard, b) == RECIPIENT_REMOVED))
+		return false;
 	return a->outcome == b->outcome && a->code == b->code && a->phase == b->phase &&
 	       !strcmp(a->reply, b->reply);
 }
@@ -180,15 +194,18 @@ static bool emit_loan(struct queue_shard *shard, struct report *report)
 
 		for (; end < delivery->recipient_count &&
 		       end - loan->reported < EVENT_RECIPIENTS_MAX &&
-		       same_result(first, &delivery->recipients[end]);
+		       same_result(shard, first, &delivery->recipients[end]);
 		     end++)
 			recipients[end - loan->reported] = delivery->recipients[end].address;
 		/* What was no attempt is no event; a bounce is told with the record of its end. */
 		if (first->outcome == OUTCOME_DELIVERED || first->outcome == OUTCOME_DEFERRED) {
-			event = event_of(shard, message,
-					 first->outcome == OUTCOME_DELIVERED
-						 ? EVENT_DELIVERY
-						 : EVENT_TRANSIENT_FAILURE);
+			enum event_type type = EVENT_TRANSIENT_FAILURE;
+
+			if (first->outcome == OUTCOME_DELIVERED)
+				type = EVENT_DELIVERY;
+			else if (state_of(shard, first) == RECIPIENT_REMOVED)
+				type = EVENT_ADMIN_BOUNCE;
+			event = event_of(shard, message, type);
 			event.recipient_count = end - loan->reported;
 			event.recipients = recipients;
 			event_add_delivery(shard, &event, loan, first);

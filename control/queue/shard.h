@@ -127,6 +127,8 @@ struct queue_path {
 	uint32_t failures; /**< route-level, in a row; while not 0, one delivery at a time finds out
 			    */
 	uint32_t reason;   /**< text of the last route-level failure: host NUL reply */
+	bool proven;	   /**< a dialogue got to MAIL since the last failure */
+	uint32_t refusals; /**< transactions put off as a whole, in a row */
 	bool retired;	   /**< source or settings are gone; takes no more */
 	bool used;
 	bool runnable; /**< in shard->runnable */
@@ -240,6 +242,7 @@ struct commit {
 	uint64_t began_us;
 	struct message_id about; /**< generated: the message that it reports on */
 	uint64_t commit_us;	 /**< how long it took */
+	uint32_t reported;	 /**< recipients whose reception is told */
 };
 
 /** Records for a worker whose ring is full. */
@@ -258,7 +261,8 @@ struct event_backlog {
 struct queue_shard {
 	struct queue_shard_settings settings;
 	const struct queue_settings_view *view;
-	uint32_t epoch; /**< changes with the view */
+	uint32_t epoch;		 /**< changes with the view */
+	uint64_t *source_hashes; /**< of the view's sources */
 	struct mr_now now;
 	struct spool *spool;
 	struct spool_recovered recovered;
@@ -322,7 +326,8 @@ struct queue_shard {
 
 	bool draining;
 	bool recovering;
-	bool broken; /**< the spool takes no records any more */
+	bool broken;		/**< the spool takes no records any more */
+	uint64_t full_until_us; /**< the spool had no room for a record: no deliveries until then */
 	bool closing;
 	bool progress;	     /**< something was done this turn */
 	uint64_t unrecorded; /**< results that could not be made durable */
@@ -442,7 +447,8 @@ void paths_run_timers(struct queue_shard *shard);
 void paths_reconfigure(struct queue_shard *shard);
 void paths_sweep(struct queue_shard *shard);
 void paths_free(struct queue_shard *shard);
-uint64_t source_hash(uint64_t seed, const struct queue_source *source);
+/** Tell sources apart by their content, for the view in force. @return 0 or -ENOMEM */
+int sources_hash(struct queue_shard *shard);
 void route_release(struct route_entry *route);
 
 /* ---- grant.c ---- */
@@ -466,6 +472,8 @@ void recipient_wait(struct queue_shard *shard, uint32_t r, uint64_t due_us);
 void recipient_explain(struct queue_shard *shard, struct queue_recipient *recipient,
 		       enum smtp_phase phase, uint16_t code, struct enhanced_code enhanced,
 		       bool remote, const char *host, const char *reply);
+/** A recipient in no list was removed by an operator. */
+void recipient_remove(struct queue_shard *shard, uint32_t r);
 /** A recipient in no list ends. @param entry filled in, to be recorded */
 void recipient_end(struct queue_shard *shard, uint32_t r, enum recipient_state state,
 		   struct record_entry *entry);

@@ -212,13 +212,7 @@ static unsigned crowd_limit;
 static void no_more_than_three(struct house *house, struct delivery *delivery,
 			       struct delivery_recipient *recipient)
 {
-	unsigned open = 0;
-
-	for (unsigned w = 0; w < house->worker_count; w++) {
-		for (unsigned i = 0; i < house->workers[w].path_count; i++)
-			open += house->workers[w].paths[i].slots;
-	}
-	if (open > crowd_limit)
+	if (delivery->may_open && house->workers[0].paths[0].open >= crowd_limit)
 		house_set_result(recipient, OUTCOME_DEFERRED, PHASE_GREETING, 421, "4.7.0",
 				 "too many connections");
 }
@@ -237,6 +231,72 @@ static void a_sites_own_limit_on_connections_is_learned(void **state)
 	assert_int_equal(house_ledger(&house).delivered, 200);
 	/* No message paid for it with an attempt. */
 	assert_int_equal(house_events_of(&house, EVENT_TRANSIENT_FAILURE, NULL), 0);
+	house_finish(&house);
+}
+
+static void put_off_at_mail(struct house *house, struct delivery *delivery,
+			    struct delivery_recipient *recipient)
+{
+	if (house->now.wall_us < 1700000000000000 + HOUSE_HOUR)
+		house_set_result(recipient, OUTCOME_DEFERRED, PHASE_MAIL, 451, "4.7.500",
+				 "server busy, try later");
+}
+
+/** Y4: a wave of 4xx from one site holds its path back, not each message. */
+static void a_site_that_puts_everybody_off_is_asked_by_one(void **state)
+{
+	static struct house house;
+
+	house_init(&house, 44);
+	house.decide = put_off_at_mail;
+	house.view.retry_initial_us = 60 * US_PER_S;
+	house_start(&house);
+	submit_many(&house, 1000, "x@c.example", 100);
+	house_run(&house, HOUSE_HOUR - 10 * HOUSE_SECOND);
+	assert_in_range(queue_shard_counters(house.shard)->deliveries, 5, 60);
+	assert_true(house_run_dry(&house, 6 * HOUSE_HOUR));
+	assert_int_equal(house_ledger(&house).delivered, 1000);
+	house_finish(&house);
+}
+
+static void greylist_all(struct house *house, struct delivery *delivery,
+			 struct delivery_recipient *recipient)
+{
+	if (house->now.wall_us < 1700000000000000 + 300 * US_PER_S)
+		house_set_result(recipient, OUTCOME_DEFERRED, PHASE_RCPT, 450, "4.7.1",
+				 "greylisted");
+}
+
+static void greylisting_does_not_hold_others_back(void **state)
+{
+	static struct house house;
+
+	house_init(&house, 45);
+	house.decide = greylist_all;
+	house_start(&house);
+	submit_many(&house, 200, "x@c.example", 100);
+	house_run(&house, 5 * HOUSE_SECOND);
+	/* Each has had its first attempt, so that its time at the greylist runs. */
+	assert_int_equal(house_events_of(&house, EVENT_TRANSIENT_FAILURE, NULL), 200);
+	assert_true(house_run_dry(&house, HOUSE_HOUR));
+	house_finish(&house);
+}
+
+static void a_message_removed_while_under_way_is_not_tried_again(void **state)
+{
+	static struct house house;
+	const struct queue_selector all = {.all = true};
+
+	house_init(&house, 46);
+	house.decide = dead_until_noon;
+	house.hold_us = 500000;
+	house_start(&house);
+	submit_many(&house, 3, "x@c.example", 100);
+	house_run(&house, 100 * US_PER_MS);
+	assert_int_equal(queue_shard_request_delete(house.shard, &all, false), 3);
+	assert_true(house_run_dry(&house, 10 * HOUSE_SECOND));
+	assert_int_equal(house_ledger(&house).removed, 3);
+	assert_int_equal(house_events_of(&house, EVENT_ADMIN_BOUNCE, NULL), 3);
 	house_finish(&house);
 }
 
@@ -607,6 +667,9 @@ int main(void)
 		cmocka_unit_test(a_dead_route_is_probed_not_hammered),
 		cmocka_unit_test(mail_takes_another_source_while_one_is_held_back),
 		cmocka_unit_test(a_sites_own_limit_on_connections_is_learned),
+		cmocka_unit_test(a_site_that_puts_everybody_off_is_asked_by_one),
+		cmocka_unit_test(greylisting_does_not_hold_others_back),
+		cmocka_unit_test(a_message_removed_while_under_way_is_not_tried_again),
 		cmocka_unit_test(what_no_worker_could_begin_is_no_attempt),
 		cmocka_unit_test(the_rate_is_kept_and_says_when),
 		cmocka_unit_test(bodies_stay_within_their_budget),
