@@ -153,7 +153,7 @@ const struct net_counters *net_stack_counters(const struct net_stack *stack);
 /** Connections now, by role and in total. */
 struct net_gauges {
 	uint32_t connections;
-	uint32_t half_open;
+	uint32_t half_open; /**< opened by peers, handshake not complete */
 	uint32_t time_wait;
 	uint32_t neighbours;
 };

@@ -85,10 +85,10 @@ void tcb_schedule(struct net_stack *stack, struct tcb *tcb)
 
 void tcb_set_state(struct net_stack *stack, struct tcb *tcb, enum tcp_state state)
 {
-	bool was = tcb->state == TCPS_SYN_SENT || tcb->state == TCPS_SYN_RCVD;
-	bool is = state == TCPS_SYN_SENT || state == TCPS_SYN_RCVD;
-
-	stack->tcp->half_open += (uint32_t)is - (uint32_t)was;
+	/* What strangers opened: our own SYNs must not fill the backlog. */
+	if ((tcb->flags & TCB_ACTIVE) == 0)
+		stack->tcp->half_open += (uint32_t)(state == TCPS_SYN_RCVD) -
+					 (uint32_t)(tcb->state == TCPS_SYN_RCVD);
 	tcb->state = (uint8_t)state;
 }
 

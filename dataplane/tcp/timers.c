@@ -5,7 +5,11 @@
  * FIN-WAIT-2. One wheel node serves them all: it fires at or before the earliest, and is armed
  * again for what remains.
  */
+#include "dataplane/net/wire.h"
 #include "dataplane/tcp/internal.h"
+
+#define BLACK_HOLE_TIMEOUTS 2u
+#define BLACK_HOLE_MTU	    1280u
 
 static bool reached(const struct net_stack *stack, uint32_t deadline)
 {
@@ -98,6 +102,20 @@ static void syn_timeout(struct net_stack *stack, struct tcb *tcb)
 	tcb_schedule(stack, tcb);
 }
 
+/*
+ * Full segments that time out again and again may be too big for a path whose routers do not say so
+ * (RFC 4821, 7.7; RFC 2923, 2.1): from the third on, no larger than IPv6 guarantees.
+ */
+static void suspect_black_hole(struct net_stack *stack, struct tcb *tcb)
+{
+	struct board_cursor cursor;
+	const struct tcp_record *first = board_first(stack->tcp, tcb, &cursor);
+
+	if (tcb->backoff == BLACK_HOLE_TIMEOUTS && first != NULL &&
+	    first->length > BLACK_HOLE_MTU - IPV6_HEADER - TCP_HEADER)
+		tcp_shrink_mss(stack, tcb, BLACK_HOLE_MTU);
+}
+
 static void retransmission_timeout(struct net_stack *stack, struct tcb *tcb)
 {
 	if (gave_up(stack, tcb)) { /* RFC 9293, MUST-20: R2 */
@@ -107,6 +125,7 @@ static void retransmission_timeout(struct net_stack *stack, struct tcb *tcb)
 		return;
 	}
 	stack->counters.tcp_rto++;
+	suspect_black_hole(stack, tcb);
 	recovery_on_timeout(stack, tcb);
 	if (tcb->backoff < UINT8_MAX)
 		tcb->backoff++;

@@ -100,7 +100,7 @@ void tcp_check(const struct net_stack *stack)
 		if (tcb->state == TCPS_CLOSED)
 			continue;
 		used++;
-		half_open += tcb->state == TCPS_SYN_SENT || tcb->state == TCPS_SYN_RCVD;
+		half_open += tcb->state == TCPS_SYN_RCVD && (tcb->flags & TCB_ACTIVE) == 0;
 		listed += (tcb->flags & TCB_LISTED) != 0;
 		chunks += check_receive(layer, tcb);
 		check_connection(stack, tcb);

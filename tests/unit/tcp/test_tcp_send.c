@@ -460,7 +460,7 @@ static void rfc_4015_an_echo_older_than_the_retransmission_undoes_the_timeout(vo
 	echo = d.ts_ecr;
 	hears(&d, A, 1448, 1448);
 	hears(&d, A, 2896, 1448);
-	harness_advance(d.h, 2000000); /* the path stalls: probe, then timeouts */
+	harness_advance(d.h, 700000); /* the path stalls: probe, then timeouts */
 	while (dialog_take(&d))
 		;
 	assert_int_equal(cwnd(&d), 1448);
@@ -575,6 +575,43 @@ static void rfc_1191_packet_too_big_shrinks_the_segments_and_resends(void **stat
 	dialog_end(&d);
 }
 
+static void rfc_4821_a_black_hole_for_large_segments_is_noticed_by_the_third_timeout(void **state)
+{
+	struct dialog d = measured(&plain);
+	uint32_t largest = MSS;
+
+	harness_send(d.c, bytes, 3 * MSS);
+	for (unsigned i = 0; i < 30 && largest > 1240; i++) {
+		while (dialog_take(&d))
+			largest = d.s.length;
+		harness_advance(d.h, 100000);
+	}
+	assert_int_equal(counters(&d)->tcp_rto, 3);
+	assert_in_range(largest, 220, 1240);
+	dialog_end(&d);
+}
+
+static void our_own_syns_do_not_fill_the_backlog(void **state)
+{
+	struct harness_options options = {.connections = 64};
+	struct script_segment syn;
+	struct dialog d;
+
+	dialog_begin(&d, &options, &plain);
+	harness_listen(d.h, 25);
+	for (unsigned i = 0; i < 40; i++)
+		assert_non_null(harness_connect(d.h, 25));
+	while (harness_take(d.h, d.copy) != 0)
+		;
+	d.h->script_local_port = 25;
+	d.h->script_remote_port = 40000;
+	syn = dialog_syn(&d, S);
+	script_feed(d.h, &syn);
+	assert_true(dialog_take(&d));
+	assert_int_equal(d.s.flags, S | A);
+	dialog_end(&d);
+}
+
 static void without_frames_nothing_is_lost_and_all_goes_out_later(void **state)
 {
 	struct harness_options options = {.frames = 8};
@@ -652,6 +689,9 @@ int main(void)
 		cmocka_unit_test(sack_blocks_outside_what_is_in_flight_are_ignored),
 		cmocka_unit_test(rfc_9937_recovery_sends_at_the_rate_of_delivery),
 		cmocka_unit_test(rfc_1191_packet_too_big_shrinks_the_segments_and_resends),
+		cmocka_unit_test(
+			rfc_4821_a_black_hole_for_large_segments_is_noticed_by_the_third_timeout),
+		cmocka_unit_test(our_own_syns_do_not_fill_the_backlog),
 		cmocka_unit_test(without_frames_nothing_is_lost_and_all_goes_out_later),
 		cmocka_unit_test(without_chunks_tcp_send_says_so_and_changes_nothing),
 		cmocka_unit_test(the_session_is_asked_for_no_more_than_the_window),
