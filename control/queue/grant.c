@@ -63,13 +63,24 @@ static bool rings_are_full(const struct queue_shard *shard)
 	return false;
 }
 
+/** Room in its ring, and with one slot more at most two deliveries a slot: others may have lost
+ * theirs there. */
+static bool may_have_another(const struct queue_shard *shard, const struct queue_path *path,
+			     uint16_t w)
+{
+	const struct path_worker *worker = &path->workers[w];
+
+	return worker_has_room(shard, w) &&
+	       worker->outstanding < OUTSTANDING_PER_SLOT * (worker->slots + 1u);
+}
+
 /** Where a new connection goes. @return worker, or -1 */
 static int choose_for_new(const struct queue_shard *shard, const struct queue_path *path)
 {
 	int least = -1, home = -1;
 
 	for (uint16_t w = 0; w < shard->settings.worker_count; w++) {
-		if (!worker_has_room(shard, w))
+		if (!may_have_another(shard, path, w))
 			continue;
 		if (path->workers[w].slots &&
 		    (home < 0 || path->workers[w].slots < path->workers[home].slots))
@@ -81,7 +92,7 @@ static int choose_for_new(const struct queue_shard *shard, const struct queue_pa
 		/* Small paths spread over the workers by their number. */
 		uint16_t w = (uint16_t)(path->number % shard->settings.worker_count);
 
-		return worker_has_room(shard, w) ? w : least;
+		return may_have_another(shard, path, w) ? w : least;
 	}
 	if (home >= 0 && path->workers[home].slots < SPREAD_AT)
 		return home;
