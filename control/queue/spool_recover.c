@@ -172,6 +172,10 @@ static void recover_begin(struct recovery *recovery, struct found_segment *found
 	if (size < sizeof(begin))
 		return;
 	memcpy(&begin, data, sizeof(begin));
+	/* No segment holds it: its COMMIT will find nothing. */
+	if (begin.envelope_size > recovery->spool->settings.segment_size ||
+	    begin.body_size > recovery->spool->settings.segment_size)
+		return;
 	open = calloc(1, sizeof(*open));
 	if (open != NULL)
 		open->envelope = malloc((size_t)begin.envelope_size + 1);
