@@ -281,27 +281,31 @@ void intake_chunk(struct intake *intake, const uint8_t *data, size_t size)
 	take(intake, data, size, false, &ended);
 }
 
-/** Put bytes into body behind our trace field. */
+/** Put bytes into body behind our trace field. No chunk of body is ever empty. */
 static void insert(struct intake *intake, const char *data, size_t size)
 {
 	struct chunk *first = intake->body.head;
-	struct chunk *rest = chunk_alloc(intake->pool);
+	size_t prefix = intake->prefix_size;
 
-	if (!rest) {
-		set_fault(intake, INTAKE_NO_SPACE);
-		return;
+	assert(first->length >= prefix && prefix + size <= CHUNK_DATA);
+	if (first->length > prefix) {
+		struct chunk *rest = chunk_alloc(intake->pool);
+
+		if (!rest) {
+			set_fault(intake, INTAKE_NO_SPACE);
+			return;
+		}
+		rest->length = (uint16_t)(first->length - prefix);
+		memcpy(rest->data, first->data + prefix, rest->length);
+		rest->next = first->next;
+		first->next = rest;
+		if (intake->body.tail == first)
+			intake->body.tail = rest;
+		intake->body.chunks++;
 	}
-	assert(first->length >= intake->prefix_size && intake->prefix_size + size <= CHUNK_DATA);
-	rest->length = (uint16_t)(first->length - intake->prefix_size);
-	memcpy(rest->data, first->data + intake->prefix_size, rest->length);
-	rest->next = first->next;
-	memcpy(first->data + intake->prefix_size, data, size);
-	first->length = (uint16_t)(intake->prefix_size + size);
-	first->next = rest;
-	if (intake->body.tail == first)
-		intake->body.tail = rest;
+	memcpy(first->data + prefix, data, size);
+	first->length = (uint16_t)(prefix + size);
 	intake->body.size += size;
-	intake->body.chunks++;
 }
 
 void intake_finish(struct intake *intake, const char *fields, size_t fields_size)

@@ -8,7 +8,8 @@
  * Owner: one worker. Memory: chunks of its pool. Spans are searched and copied whole; only what
  * stands around a line's end is looked at octet by octet.
  *
- * What must hold: body holds CR and LF only as CRLF, ends with CRLF, and holds no NUL.
+ * What must hold: body holds CR and LF only as CRLF, ends with CRLF, and holds no NUL; no chunk of
+ * it is empty.
  */
 #ifndef MILLRACE_DATAPLANE_SMTP_INTAKE_H
 #define MILLRACE_DATAPLANE_SMTP_INTAKE_H

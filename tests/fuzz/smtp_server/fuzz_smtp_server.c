@@ -89,6 +89,8 @@ static void check_body(const struct chunk_list *body)
 		chunk_cursor_advance(&cursor, size);
 	}
 	MUST(last == '\n' && total == body->size);
+	for (const struct chunk *chunk = body->head; chunk; chunk = chunk->next)
+		MUST(chunk->length > 0);
 }
 
 static void check_envelope(const struct submission *submission)

@@ -55,8 +55,10 @@ static void op_submit(void *context, struct submission *submission)
 
 	assert_true(d->message_count < DIALOGUE_MESSAGES);
 	assert_false(d->commit_pending);
-	for (struct chunk *c = submission->body.head; c; c = c->next)
+	for (struct chunk *c = submission->body.head; c; c = c->next) {
+		assert_true(c->length > 0 && c->length <= CHUNK_DATA);
 		chunks++;
+	}
 	assert_int_equal(chunks, submission->body.chunks);
 	assert_int_equal(submission->session, 7);
 	assert_int_equal(submission->session_generation, 3);
