@@ -22,7 +22,7 @@ enum server_reply_effect {
 	X(ASK_RESPONSE, GOES_ON, "334 ")                                                        \
 	X(ASK_USER, GOES_ON, "334 VXNlcm5hbWU6")                                                \
 	X(ASK_PASSWORD, GOES_ON, "334 UGFzc3dvcmQ6")                                            \
-	X(HELP, GOES_ON, "214 2.0.0 See RFC 5321; the operator reads postmaster's mail")        \
+	X(HELP, GOES_ON, "214 2.0.0 See RFC 5321")                                              \
 	X(CANNOT_VERIFY, GOES_ON,                                                               \
 	  "252 2.5.0 Cannot verify, but will take a message and try to deliver it")             \
 	X(BYE, CLOSES, "221 2.0.0 Bye")                                                         \
