@@ -82,6 +82,7 @@ static struct spool *make(const struct spool_settings *settings, const struct mr
 	spool->now = *now;
 	spool->current = SPOOL_NO_SLOT;
 	spool->next = SPOOL_NO_SLOT;
+	spool->abandoned = SPOOL_NO_SLOT;
 	spool->header.slot = SPOOL_NO_SLOT;
 	spool->header.io.kind = IO_HEADER;
 	spool->create_io.kind = IO_CREATE;

@@ -198,6 +198,9 @@ static void close_batch(struct spool *spool, struct batch *batch)
 	};
 	spool_batch_header_seal(header);
 	batch->crc = header->crc;
+	if (spool->abandoned != SPOOL_NO_SLOT && spool->abandoned != batch->slot)
+		segment->witness_of = spool->abandoned;
+	spool->abandoned = SPOOL_NO_SLOT;
 	segment->end += batch->length;
 	spool->number = batch->number;
 	spool->chain_crc = batch->crc;
@@ -367,6 +370,7 @@ static void rewrite(struct spool *spool, struct batch *batch)
 	spool->chain_crc = spool->durable_crc;
 	spool->chain_segment = spool->durable_segment;
 	spool_segment(spool, slot)->sealed = true;
+	spool->abandoned = slot;
 	spool_quarantine(spool, slot);
 	if (spool->current == slot)
 		spool->current = SPOOL_NO_SLOT;

@@ -54,11 +54,13 @@ struct segment {
 	uint64_t live_bytes;
 	struct slab_list live; /**< struct live_message, in log order for those that began here */
 	uint32_t sequence;
-	uint32_t readers;      /**< reads in flight: it must not be used again */
-	uint8_t state;	       /**< enum segment_state */
-	bool sealed;	       /**< nothing more is added */
-	bool quarantined;      /**< corrupt or on failing ground: read, never used again */
-	bool has_states;       /**< holds states that are not superseded for sure */
+	uint16_t witness_of; /**< slot of an older one without SEAL, whose end only this one's first
+				batch tells */
+	uint32_t readers;    /**< reads in flight: it must not be used again */
+	uint8_t state;	     /**< enum segment_state */
+	bool sealed;	     /**< nothing more is added */
+	bool quarantined;    /**< corrupt or on failing ground: read, never used again */
+	bool has_states;     /**< holds states that are not superseded for sure */
 	bool live_set_pending; /**< a live set of it is on its way */
 	bool front_stale; /**< of the two headers, the one in front is torn: it is written first */
 };
@@ -277,8 +279,10 @@ struct spool {
 	struct batch *open;   /**< being filled, or NULL */
 	struct batch *flying; /**< being written, or NULL */
 	uint32_t batch_max;
-	bool rolling;	/**< the current segment is full: seal it */
-	bool rewriting; /**< after a write error: one more chance */
+	bool rolling;	    /**< the current segment is full: seal it */
+	bool rewriting;	    /**< after a write error: one more chance */
+	uint16_t abandoned; /**< the segment left without SEAL, until the next batch; or
+			       SPOOL_NO_SLOT */
 	bool read_only;
 	/* The chain: what the next batch refers to. */
 	uint64_t number;

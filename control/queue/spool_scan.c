@@ -183,6 +183,7 @@ static void corrupt(struct recovery *recovery, struct found_segment *found, uint
 
 struct evidence {
 	bool newest;	    /**< no sound batch in any later segment */
+	uint16_t next;	    /**< slot of the next one with batches */
 	bool adjoins;	    /**< the next segment's first batch follows this one's last */
 	uint64_t void_from; /**< batches from this number on count in a later segment */
 	uint32_t last_crc;
@@ -198,6 +199,7 @@ static struct evidence gather(const struct recovery *recovery, const struct foun
 		if (!next->has_batches)
 			continue;
 		e.newest = false;
+		e.next = next->slot;
 		if (next->first_at == SPOOL_DATA_START) {
 			e.void_from = next->first_number;
 			e.adjoins = next->first_previous_segment == segment->sequence;
@@ -248,6 +250,7 @@ static void judge_end(struct recovery *recovery, struct found_segment *found, ui
 		if (e->void_from != segment->last_batch + 1 || e->last_crc != recovery->crc)
 			corrupt(recovery, found, offset, to,
 				e->void_from - 1 - segment->last_batch);
+		spool_segment(recovery->spool, e->next)->witness_of = found->slot;
 		return;
 	}
 	/* It was left after a write error, and who could tell more is gone. */
@@ -266,8 +269,14 @@ void scan_empty(struct recovery *recovery, struct found_segment *found)
 	bool damaged =
 		judge(recovery, found->slot, SPOOL_DATA_START, 0, &batch) == SPOOL_BATCH_DAMAGED;
 
-	if (e.newest)
+	if (e.newest) {
 		recovery->out->torn_tail |= damaged;
+		return;
+	}
+	/* The log goes on behind it without a gap: a write into it failed and was repeated there.
+	 */
+	if (e.void_from == recovery->number + 1 && e.last_crc == recovery->crc)
+		spool_segment(recovery->spool, e.next)->witness_of = found->slot;
 	else if (damaged || e.adjoins)
 		corrupt(recovery, found, SPOOL_DATA_START, to, 1);
 }
@@ -289,8 +298,10 @@ void scan_segment(struct recovery *recovery, struct found_segment *found)
 			judge(recovery, found->slot, offset, expected, &batch);
 		uint64_t next;
 
-		if (verdict == SPOOL_BATCH_VALID && batch->number >= e.void_from)
+		if (verdict == SPOOL_BATCH_VALID && batch->number >= e.void_from) {
+			judge_end(recovery, found, offset, SPOOL_BATCH_NONE, &e);
 			return;
+		}
 		if (verdict == SPOOL_BATCH_VALID &&
 		    (!known ||
 		     (batch->number == expected && batch->previous_crc == recovery->crc))) {

@@ -10,7 +10,8 @@
  * that segment, further on in the log, makes them superfluous);
  *   - it holds no state that may matter to a live message (`has_states`; the cleaner carries them
  * over);
- *   - a note further on covers it, if there are notes.
+ *   - a note further on covers it, if there are notes;
+ *   - it is not the only one that tells where an older one, left after a write error, ended.
  * And others may lose what they hold about it only when its own header says durably that it is
  * free: else a crash would bring its messages back to life.
  */
@@ -125,7 +126,8 @@ int spool_add_segment(struct spool *spool, struct disk_file *file, uint64_t size
 	    spool->segment_count == spool->settings.segments)
 		return -ENOSPC;
 	slot = (uint16_t)spool->segment_count++;
-	spool->segments[slot] = (struct segment){.file = file, .size = size};
+	spool->segments[slot] =
+		(struct segment){.file = file, .size = size, .witness_of = SPOOL_NO_SLOT};
 	segment_set_free(spool, slot);
 	return 0;
 }
@@ -198,6 +200,9 @@ static void finish_freeing(struct spool *spool, uint16_t slot)
 {
 	spool_unpin(spool, slot, UINT32_MAX);
 	memset(pins_of(spool, slot), 0, spool->pin_words * sizeof(*spool->pins));
+	for (uint32_t i = 0; i < spool->segment_count; i++)
+		if (spool->segments[i].witness_of == slot)
+			spool->segments[i].witness_of = SPOOL_NO_SLOT;
 	segment_set_free(spool, slot);
 	spool->reclaim_due = true;
 }
@@ -284,7 +289,8 @@ static bool may_go(const struct spool *spool, uint16_t slot)
 	if (spool->cleaner.step != CLEAN_IDLE && spool->cleaner.slot == slot)
 		return false;
 	return segment_is_dead(spool, slot) && !segment->live_set_pending &&
-	       !is_pinned(spool, slot) && !segment_states_matter(spool, slot) &&
+	       segment->witness_of == SPOOL_NO_SLOT && !is_pinned(spool, slot) &&
+	       !segment_states_matter(spool, slot) &&
 	       (spool->note_number == 0 || segment->last_batch < spool->note_number);
 }
 
