@@ -97,6 +97,9 @@ static unsigned hear(int fd, bool to_the_end)
 		/* Reset: it was closed with octets unread, behind a line that is too long. */
 		if (got < 0 && errno == ECONNRESET && to_the_end)
 			got = 0;
+		/* The fuzzer's clock interrupts. */
+		if (got < 0 && errno == EINTR)
+			continue;
 		if (got < 0 && !to_the_end)
 			return answers;
 		MUST(got >= 0);
@@ -140,7 +143,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		ssize_t sent = send(fd, data + at, piece < size - at ? piece : size - at,
 				    MSG_NOSIGNAL | MSG_DONTWAIT);
 
-		if (sent < 0 && errno != EAGAIN) {
+		if (sent < 0 && errno != EAGAIN && errno != EINTR) {
 			MUST(longest > MANAGEMENT_LINE_MAX);
 			break;
 		}
