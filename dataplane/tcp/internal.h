@@ -100,8 +100,8 @@ int send_queue_append(struct tcp_layer *layer, struct tcb *tcb, const uint8_t *d
 /* Release what lies before snd_una. */
 void send_queue_release(struct tcp_layer *layer, struct tcb *tcb);
 /* Copy [seq, seq + size) and add it to a checksum. @return the sum */
-uint64_t send_queue_copy(const struct tcb *tcb, uint32_t seq, uint8_t *to, uint32_t size,
-			 uint64_t sum);
+uint64_t send_queue_copy(const struct tcp_layer *layer, const struct tcb *tcb, uint32_t seq,
+			 uint8_t *to, uint32_t size, uint64_t sum);
 void send_queue_free(struct tcp_layer *layer, struct tcb *tcb);
 
 /* --- scoreboard.c --- */

@@ -196,7 +196,7 @@ bool tcp_emit(struct net_stack *stack, struct tcb *tcb, const struct net_path *p
 	memcpy(p + TCP_HEADER, options, size);
 	sum = checksum_add(0, p, header);
 	if (length != 0)
-		sum = send_queue_copy(tcb, seq, p + header, length, sum);
+		sum = send_queue_copy(stack->tcp, tcb, seq, p + header, length, sum);
 	finish_checksum(stack, frame, &tcb->local, &tcb->remote, p, header + length, sum);
 	net_frame_send(stack, path, &tcb->local, frame);
 	after_emit(stack, tcb, flags);

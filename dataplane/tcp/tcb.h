@@ -157,6 +157,7 @@ static_assert(offsetof(struct tcb, timer) == 192, "line 3");
 struct tcb_cold {
 	void *user; /* of the listener before on_accept */
 	const struct tcp_callbacks *callbacks;
+	const struct chunk *send_cursor; /* where the last segment's data began, or NULL */
 	uint32_t generation;
 	uint32_t user_timeout_us;
 	uint32_t progress_us; /* last time that the peer acknowledged something, or the queue was
