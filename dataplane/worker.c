@@ -7,10 +7,14 @@
  */
 #include "dataplane/worker.h"
 
+#include "dataplane/net/local.h"
+#include "dataplane/smtp/server_table.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <rte_branch_prediction.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,6 +26,8 @@
 /* Chunks that new mail may not touch: what is under way can always be finished. */
 #define CHUNK_RESERVE_DIVISOR 8
 #define CALL_POLL_US	      50
+/* How often a listener is tried again that has no slot yet. */
+#define LISTEN_AGAIN_US (US_PER_S / 2)
 
 /** Frames to and from one other worker. Frames go back to whose pool they are. */
 struct hand_off {
@@ -50,6 +56,7 @@ struct worker {
 	struct worker_link link;
 	struct hand_off hand_offs[WORKERS_MAX];
 	struct view *view;
+	uint64_t listen_again_us; /**< MR_NEVER: every listener of the view is open */
 	bool draining;
 	uint32_t refusal;
 	struct worker_load load;
@@ -207,17 +214,25 @@ static bool take_records(struct worker *worker, const struct mr_now *now)
 
 /* ---- Mail from other threads ---- */
 
+/* A closed listener keeps its slot while sessions of it go on: a new one may have to wait for that.
+ */
+static void open_listeners(struct worker *worker, struct view *view, const struct mr_now *now)
+{
+	int code = smtp_server_configure(worker->server, view, now);
+
+	assert(code == 0 || code == -ENOBUFS);
+	worker->listen_again_us = code == 0 ? MR_NEVER : now->mono_us + LISTEN_AGAIN_US;
+}
+
 static void adopt_view(struct worker *worker, struct view *view, const struct mr_now *now)
 {
-	/* The control plane checked that the view fits: what cannot be adopted is a fault of ours.
-	 */
+	/* worker_check_view found that the view fits: what cannot be adopted is a fault of ours. */
 	int code = net_stack_configure(worker->stack, view, now);
 
 	assert(code == 0);
-	path_table_configure(worker->paths, view, now);
-	code = smtp_server_configure(worker->server, view, now);
-	assert(code == 0);
 	(void)code;
+	path_table_configure(worker->paths, view, now);
+	open_listeners(worker, view, now);
 	worker->view = view;
 	atomic_store_explicit(&worker->mail.adopted, view, memory_order_release);
 }
@@ -230,6 +245,8 @@ static void look_at_mail(struct worker *worker, const struct mr_now *now)
 
 	if (unlikely(view != worker->view))
 		adopt_view(worker, view, now);
+	else if (unlikely(now->mono_us >= worker->listen_again_us))
+		open_listeners(worker, view, now);
 	if (unlikely(refusal != worker->refusal)) {
 		worker->refusal = refusal;
 		smtp_server_set_refusal(worker->server, refusal);
@@ -245,6 +262,35 @@ static void look_at_mail(struct worker *worker, const struct mr_now *now)
 		call->fn(call->argument);
 		atomic_store_explicit(&call->done, true, memory_order_release);
 	}
+}
+
+int worker_check_view(const struct view *view, char *error)
+{
+	const struct hash_key key = {0};
+	struct local_table table;
+	int code;
+
+	if (view->port_count > NET_PORTS_MAX) {
+		snprintf(error, 256, "%u ports: there can be %u", view->port_count, NET_PORTS_MAX);
+		return -ENOBUFS;
+	}
+	if (view->listener_count > SERVER_LISTENERS_MAX) {
+		snprintf(error, 256, "%u listeners, counting each address: there can be %u",
+			 view->listener_count, SERVER_LISTENERS_MAX);
+		return -ENOBUFS;
+	}
+	if (local_table_init(&table, &key) != 0) {
+		snprintf(error, 256, "out of memory");
+		return -ENOMEM;
+	}
+	code = local_table_adopt(&table, view);
+	local_table_free(&table);
+	if (code != 0)
+		snprintf(
+			error, 256,
+			"%u addresses and %u routes: there can be %u, and %u with a route for each network",
+			view->address_count, view->route_count, LOCAL_ADDRESSES_MAX, ROUTES_MAX);
+	return code;
 }
 
 void worker_publish_view(struct worker *worker, struct view *view)
@@ -333,6 +379,8 @@ uint64_t worker_next_deadline(const struct worker *worker)
 
 	if (server < next)
 		next = server;
+	if (worker->listen_again_us < next)
+		next = worker->listen_again_us;
 	return paths < next ? paths : next;
 }
 
@@ -411,6 +459,7 @@ struct worker *worker_create(const struct worker_settings *settings, const struc
 	worker->pool =
 		(struct frame_pool){.context = worker, .alloc = pool_alloc, .free = pool_free};
 	worker->link = settings->link;
+	worker->listen_again_us = MR_NEVER;
 	worker->chunks = chunk_pool_create(settings->index, settings->chunks);
 	if (!worker->chunks || create_random(worker, settings->random_seed) != 0 ||
 	    !create_parts(worker, settings, now)) {

@@ -28,14 +28,20 @@
 
 /* ---- Ports ---- */
 
-static uint32_t frames_per_worker(const struct config_system *system)
+static uint32_t frames_per_worker(const struct configuration *configuration)
 {
+	const struct config_system *system = config_system(configuration);
 	uint64_t bytes = system->memory_bytes / 100 * FRAME_MEMORY_PERCENT / system->worker_count;
-	uint64_t frames = bytes / FRAME_BYTES;
+	uint64_t frames = bytes / FRAME_BYTES, least = FRAMES_MIN;
+	const struct config_port *ports;
+	unsigned count = config_ports(configuration, &ports);
 
-	if (frames < FRAMES_MIN)
-		return FRAMES_MIN;
-	return frames > FRAMES_MAX ? FRAMES_MAX : (uint32_t)frames;
+	if (frames > FRAMES_MAX)
+		frames = FRAMES_MAX;
+	/* Full receive and transmit queues must leave some. */
+	for (unsigned i = 0; i < count; i++)
+		least += ports[i].rx_descriptors + ports[i].tx_descriptors;
+	return (uint32_t)(frames > least ? frames : least);
 }
 
 static int start_environment(const struct configuration *configuration, char *error)
@@ -73,8 +79,8 @@ int appliance_open_ports(struct appliance *appliance, char *error)
 		return code;
 	appliance->worker_count = system->worker_count;
 	for (unsigned i = 0; i < appliance->worker_count; i++) {
-		pools[i] =
-			nic_pool_create(i, frames_per_worker(system), sizeof(struct frame), error);
+		pools[i] = nic_pool_create(i, frames_per_worker(appliance->configuration),
+					   sizeof(struct frame), error);
 		if (!pools[i])
 			return -ENOMEM;
 		frame_mbuf_pool_init(&appliance->workers[i].frames, pools[i], (uint16_t)i);
@@ -158,8 +164,12 @@ static int create_shard(struct appliance *appliance, unsigned index, const struc
 	thread->sleep_max_us = system->idle_sleep_max_us;
 	thread->executor = executor_create();
 	thread->resolver = resolver_unbound_create(&resolver, error);
-	if (!thread->executor || !thread->resolver)
+	if (!thread->resolver)
+		return -EIO;
+	if (!thread->executor) {
+		snprintf(error, ERROR_TEXT, "no memory for shard %u", index);
 		return -ENOMEM;
+	}
 	thread->disk = open_disk(system, index, error);
 	if (!thread->disk)
 		return -EIO;
@@ -251,23 +261,40 @@ static void *run_worker(void *argument)
 {
 	struct worker_thread *thread = argument;
 
-	if (nic_thread_register() < 0)
-		log_error("workers", "DPDK does not take another thread");
 	struct mr_random entropy;
 
-	if (random_init(&entropy) == 0)
-		tls_thread_init(&entropy);
+	if (nic_thread_register() < 0)
+		log_warning("workers",
+			    "DPDK does not take another thread: packet buffers are not cached");
+	/* Without randomness there is no TLS, and no worker. */
+	if (random_init(&entropy) < 0) {
+		log_error("workers", "no randomness from the operating system");
+		abort();
+	}
+	tls_thread_init(&entropy);
 	worker_loop_run(&thread->loop);
 	nic_thread_unregister();
 	return NULL;
+}
+
+static void thread_error(const char *name, int core, int code, char *error)
+{
+	if (core >= 0)
+		snprintf(error, ERROR_TEXT, "thread %s on core %d: %s", name, core,
+			 code == -EINVAL ? "this process may not run there" : strerror(-code));
+	else
+		snprintf(error, ERROR_TEXT, "thread %s: %s", name, strerror(-code));
 }
 
 static int start_threads(struct appliance *appliance, char *error)
 {
 	int code = 0;
 
-	for (unsigned i = 0; code == 0 && i < appliance->shard_count; i++)
+	for (unsigned i = 0; code == 0 && i < appliance->shard_count; i++) {
 		code = shard_thread_start(&appliance->shards[i]);
+		if (code < 0)
+			thread_error("queue", appliance->shards[i].core, code, error);
+	}
 	for (unsigned i = 0; code == 0 && i < appliance->worker_count; i++) {
 		struct worker_thread *w = &appliance->workers[i];
 		char name[16];
@@ -275,9 +302,9 @@ static int start_threads(struct appliance *appliance, char *error)
 		snprintf(name, sizeof(name), "worker%u", i);
 		code = thread_start(&w->thread, name, w->core, run_worker, w);
 		w->running = code == 0;
+		if (code < 0)
+			thread_error(name, w->core, code, error);
 	}
-	if (code < 0)
-		snprintf(error, ERROR_TEXT, "cannot start a thread: %s", strerror(-code));
 	return code;
 }
 
@@ -325,7 +352,12 @@ static int publish_first_view(struct appliance *appliance, char *error)
 		snprintf(error, ERROR_TEXT, "%.*s", ERROR_TEXT - 1, why);
 		return -EINVAL;
 	}
-	return views_publish(appliance, view);
+	if (views_publish(appliance, view) < 0) {
+		views_free(view);
+		snprintf(error, ERROR_TEXT, "out of memory");
+		return -ENOMEM;
+	}
+	return 0;
 }
 
 int appliance_start(struct appliance *appliance, char *error)
@@ -368,6 +400,8 @@ int appliance_start(struct appliance *appliance, char *error)
 		for (unsigned k = i + 1; code == 0 && k < appliance->worker_count; k++)
 			code = worker_join(appliance->workers[i].worker,
 					   appliance->workers[k].worker);
+	if (code < 0 && !error[0])
+		snprintf(error, ERROR_TEXT, "no memory for the rings between workers");
 	if (code == 0)
 		code = publish_first_view(appliance, error);
 	if (code == 0)
@@ -445,18 +479,30 @@ static void report_restarts(struct appliance *appliance, const struct configurat
 	}
 }
 
-/* What the workers cannot grow while they run must be as it was. */
+static bool same_ports(const struct configuration *now, const struct configuration *next)
+{
+	const struct config_port *a, *b;
+	unsigned count = config_ports(now, &a);
+
+	if (config_ports(next, &b) != count)
+		return false;
+	for (unsigned i = 0; i < count; i++)
+		if (strcmp(a[i].name, b[i].name) != 0 || strcmp(a[i].device, b[i].device) != 0)
+			return false;
+	return true;
+}
+
+/* Addresses, routes and sources name ports by their place: ports must be as they are open. */
 static bool can_be_adopted(const struct appliance *appliance, const struct configuration *next,
 			   json_t *report)
 {
-	const struct config_port *ports;
+	static const char why[] =
+		"the ports, their order or their devices change: that needs a restart; nothing was adopted";
 
-	if (config_ports(next, &ports) == appliance->port_count)
+	if (same_ports(appliance->configuration, next))
 		return true;
-	log_error("config",
-		  "the number of ports changes: that needs a restart; nothing was adopted");
-	report_line(report,
-		    "the number of ports changes: that needs a restart; nothing was adopted");
+	log_error("config", "%s", why);
+	report_line(report, why);
 	return false;
 }
 
@@ -507,7 +553,13 @@ static int adopt(struct appliance *appliance, struct configuration *next, json_t
 	certificate_set_free(appliance->certificates);
 	appliance->certificates = certificates;
 	appliance->revision++;
-	return wait_for_adoption(appliance);
+	code = wait_for_adoption(appliance);
+	if (code < 0) {
+		log_error("config", "revision %llu is adopted, but not by every worker in time",
+			  (unsigned long long)appliance->revision);
+		report_line(report, "adopted, but not by every worker in time: see show workers");
+	}
+	return code;
 
 failed:
 	log_error("config", "not adopted: %s", error);

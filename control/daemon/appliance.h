@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The whole appliance in one process: ports, workers, queue shards, events, certificates, and their threads. Built
- * from a configuration, reconfigured while it runs, drained and taken down.
+ * The whole appliance in one process: ports, workers, queue shards, events, certificates, and their
+ * threads. Built from a configuration, reconfigured while it runs, drained and taken down.
  *
  * Owner: the main thread; reload may also come from management, under `lock`.
  */
@@ -18,7 +18,7 @@
 
 #include <pthread.h>
 
-#define SHARDS_MAX 8
+#define SHARDS_MAX WORKERS_MAX /* a shard needs a worker */
 
 struct certificate_set;
 
@@ -42,9 +42,9 @@ struct appliance {
 	const char *config_file;
 	struct configuration *configuration; /**< the one in force */
 	uint64_t revision;
-	uint64_t configured_us;		     /**< wall clock of the last successful load */
-	uint64_t started_us;		     /**< wall clock */
-	pthread_mutex_t lock;		     /**< reload */
+	uint64_t configured_us; /**< wall clock of the last successful load */
+	uint64_t started_us;	/**< wall clock */
+	pthread_mutex_t lock;	/**< reload */
 
 	unsigned port_count;
 	struct nic_port *ports[NET_PORTS_MAX];
@@ -57,12 +57,13 @@ struct appliance {
 	struct users *users;
 	struct view_version *views; /**< newest first */
 	struct certificate_set *certificates;
-	uint8_t ticket_key[48];	    /**< {name, key} of TLS session tickets, new at each start */
+	uint8_t ticket_key[48]; /**< {name, key} of TLS session tickets, new at each start */
 	atomic_bool draining;
 };
 
 /**
- * Open the ports and nothing else: what needs root. @param error at least 256 bytes @return 0 or negative errno
+ * Open the ports and nothing else: what needs root. @param error at least 256 bytes @return 0 or
+ * negative errno
  */
 int appliance_open_ports(struct appliance *appliance, char *error);
 /** Send diagnostics where the configuration says; also at reload. @return 0 or negative errno */

@@ -14,7 +14,8 @@ void commands_register_queue(struct management *management, struct appliance *ap
 void commands_register_system(struct management *management, struct appliance *appliance);
 /** Write all samples (telemetry_add). @param context the appliance */
 void metrics_collect(void *context, struct metric_writer *writer);
-/** Is everything as it should be? (telemetry_set_health; show health) @param context the appliance */
+/** Is everything as it should be? (telemetry_set_health; show health) @param context the appliance
+ */
 bool health_check(void *context, char *reason, unsigned size);
 
 /**

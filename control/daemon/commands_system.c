@@ -6,6 +6,7 @@
 #include "drivers/crypto/crypto.h"
 #include "drivers/nic/nic.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <wolfssl/options.h>
@@ -261,8 +262,13 @@ static json_t *request_reload(void *context, json_t *arguments, char *error)
 	if (code < 0) {
 		const char *first = json_string_value(json_array_get(report, 0));
 
-		snprintf(error, 256, "not adopted, the old configuration goes on: %.180s",
-			 first ? first : strerror(-code));
+		if (code == -EBUSY)
+			snprintf(error, 256, "%.250s",
+				 json_string_value(
+					 json_array_get(report, json_array_size(report) - 1)));
+		else
+			snprintf(error, 256, "not adopted, the old configuration goes on: %.180s",
+				 first ? first : strerror(-code));
 		json_decref(report);
 		return NULL;
 	}

@@ -32,6 +32,7 @@ struct daemon {
 	struct management *management;
 	struct telemetry *telemetry;
 	int signals;
+	bool log_is_file;
 };
 
 static void usage(FILE *to)
@@ -99,7 +100,7 @@ static int prepare_directories(const struct config_system *system, char *error)
 				     system->spool_directory};
 
 	for (size_t i = 0; i < sizeof(directories) / sizeof(directories[0]); i++) {
-		int code = privileges_prepare_directory(directories[i], system->user, error);
+		int code = privileges_prepare_directory(directories[i], system->user, true, error);
 
 		if (code < 0)
 			return code;
@@ -113,7 +114,7 @@ static int prepare_directories(const struct config_system *system, char *error)
 		if (!slash || slash == parent)
 			continue;
 		*slash = '\0';
-		int code = privileges_prepare_directory(parent, system->user, error);
+		int code = privileges_prepare_directory(parent, system->user, false, error);
 
 		if (code < 0)
 			return code;
@@ -187,6 +188,7 @@ static int start(struct daemon *daemon, char *error)
 		code = privileges_drop(system->user, error);
 	if (code == 0)
 		code = appliance_open_log(system, error);
+	daemon->log_is_file = code == 0 && system->log_file[0];
 	if (code == 0)
 		code = privileges_filter_system_calls(error);
 	if (code == 0)
@@ -261,12 +263,18 @@ static void run(struct daemon *daemon)
 	drain(daemon);
 }
 
-static void stop(struct daemon *daemon)
+/* Whatever of it was started. */
+static void take_down(struct daemon *daemon)
 {
 	telemetry_stop(daemon->telemetry);
 	management_destroy(daemon->management);
 	appliance_stop(&daemon->appliance);
 	config_free(daemon->appliance.configuration);
+}
+
+static void stop(struct daemon *daemon)
+{
+	take_down(daemon);
 	log_info("daemon", "stopped");
 	log_close();
 }
@@ -298,11 +306,15 @@ int main(int argc, char **argv)
 		report_ports(&daemon.appliance);
 		if (code < 0)
 			fprintf(stderr, "millraced: %s\n", error);
+		take_down(&daemon);
 		return code < 0;
 	}
 	if (start(&daemon, error) < 0) {
 		fprintf(stderr, "millraced: %s\n", error);
-		log_error("daemon", "not started: %s", error);
+		/* Without a file, diagnostics are on standard error: once is enough. */
+		if (daemon.log_is_file)
+			log_error("daemon", "not started: %s", error);
+		take_down(&daemon);
 		return 1;
 	}
 	run(&daemon);

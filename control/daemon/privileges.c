@@ -41,45 +41,71 @@ static int fail(char *error, const char *what, const char *path)
 	return -code;
 }
 
-int privileges_prepare_directory(const char *path, const char *user, char *error)
+/* The path without slashes at its end. @return its length, or negative errno */
+static int copy_path(const char *path, char *out, char *error)
 {
-	char partial[PATH_TEXT];
-	uid_t uid = (uid_t)-1;
-	gid_t gid = (gid_t)-1;
-	bool made = false;
-	struct stat st;
+	size_t length = strlen(path);
 
-	if (strlen(path) >= sizeof(partial)) {
+	while (length > 1 && path[length - 1] == '/')
+		length--;
+	if (length >= PATH_TEXT) {
 		errno = ENAMETOOLONG;
 		return fail(error, "directory", path);
 	}
+	memcpy(out, path, length);
+	out[length] = '\0';
+	return (int)length;
+}
+
+/* @return 1 the last directory was made, 0 it was there, or negative errno */
+static int make_directories(const char *path, size_t length, char *error)
+{
+	char partial[PATH_TEXT];
+	int made = 0;
+
+	for (size_t i = 1; i <= length; i++) {
+		if (path[i] != '/' && path[i] != '\0')
+			continue;
+		memcpy(partial, path, i);
+		partial[i] = '\0';
+		made = mkdir(partial, 0755) == 0;
+		if (!made && errno != EEXIST)
+			return fail(error, "cannot make directory", partial);
+	}
+	return made;
+}
+
+int privileges_prepare_directory(const char *path, const char *user, bool ours, char *error)
+{
+	char clean[PATH_TEXT];
+	uid_t uid = (uid_t)-1;
+	gid_t gid = (gid_t)-1;
+	struct stat st;
+	int length = copy_path(path, clean, error), made;
+
+	if (length < 0)
+		return length;
 	if (user[0] && geteuid() == 0) {
 		int code = look_up(user, &uid, &gid, error);
 
 		if (code < 0)
 			return code;
 	}
-	for (size_t i = 1; i <= strlen(path); i++) {
-		if (path[i] != '/' && path[i] != '\0')
-			continue;
-		memcpy(partial, path, i);
-		partial[i] = '\0';
-		if (mkdir(partial, 0755) == 0)
-			made = true;
-		else if (errno != EEXIST)
-			return fail(error, "cannot make directory", partial);
-		else
-			made = false;
+	made = make_directories(clean, (size_t)length, error);
+	if (made < 0)
+		return made;
+	if (stat(clean, &st) < 0)
+		return fail(error, "directory", clean);
+	if (!S_ISDIR(st.st_mode)) {
+		errno = ENOTDIR;
+		return fail(error, "directory", clean);
 	}
-	if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode)) {
-		errno = errno ? errno : ENOTDIR;
-		return fail(error, "directory", path);
-	}
-	/* A directory that was there already keeps its owner unless root left it to nobody else. */
-	if (uid != (uid_t)-1 && (made || st.st_uid == 0) && chown(path, uid, gid) < 0)
-		return fail(error, "cannot give away directory", path);
-	if (made && chmod(path, 0750) < 0)
-		return fail(error, "cannot protect directory", path);
+	/* What was there already keeps its owner, but for a directory that is ours alone and that
+	 * root made: /run or /var/log, where only a file of ours lies, belong to the system. */
+	if (uid != (uid_t)-1 && (made || (ours && st.st_uid == 0)) && chown(clean, uid, gid) < 0)
+		return fail(error, "cannot give away directory", clean);
+	if (made && chmod(clean, 0750) < 0)
+		return fail(error, "cannot protect directory", clean);
 	return 0;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* One queue shard on a thread of its own: its loop, its idle strategy, and the way to look into it. */
+/* One queue shard on a thread of its own: its loop, its idle strategy, and the way to look into it.
+ */
 #ifndef MILLRACE_CONTROL_DAEMON_SHARD_H
 #define MILLRACE_CONTROL_DAEMON_SHARD_H
 
@@ -29,6 +30,7 @@ struct shard_thread {
 
 /** @return 0 or negative errno of pthread_create */
 int shard_thread_start(struct shard_thread *thread);
+/** When its workers have stopped: what they said last is recorded first. */
 void shard_thread_stop(struct shard_thread *thread);
 
 #endif

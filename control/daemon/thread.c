@@ -32,28 +32,32 @@ int thread_start(pthread_t *thread, const char *name, int core, void *(*run)(voi
 		 void *argument)
 {
 	struct start *start = malloc(sizeof(*start));
+	pthread_attr_t attributes;
 	sigset_t all, before;
 	int code;
 
 	if (!start)
 		return -ENOMEM;
 	*start = (struct start){.run = run, .argument = argument};
-	/* Signals are the main thread's. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	code = pthread_create(thread, NULL, begin, start);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (code != 0) {
-		free(start);
-		return -code;
-	}
-	pthread_setname_np(*thread, name);
+	pthread_attr_init(&attributes);
 	if (core >= 0) {
 		cpu_set_t set;
 
 		CPU_ZERO(&set);
 		CPU_SET(core, &set);
-		pthread_setaffinity_np(*thread, sizeof(set), &set);
+		pthread_attr_setaffinity_np(&attributes, sizeof(set), &set);
 	}
+	/* Signals are the main thread's. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	/* A core that is not there, or not ours, fails here. */
+	code = pthread_create(thread, &attributes, begin, start);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attributes);
+	if (code != 0) {
+		free(start);
+		return -code;
+	}
+	pthread_setname_np(*thread, name);
 	return 0;
 }

@@ -5,9 +5,12 @@
 
 #include <pthread.h>
 
-/** @param core -1: wherever the process may run @return 0 or negative errno */
-int thread_start(pthread_t *thread, const char *name, int core, void *(*run)(void *), void *argument);
-/** Prepare the calling thread: sleeps of a few microseconds must not be rounded up to the kernel's default slack. */
+/** @param core -1: wherever the process may run @return 0, -EINVAL the process may not run on that
+ * core, or negative errno */
+int thread_start(pthread_t *thread, const char *name, int core, void *(*run)(void *),
+		 void *argument);
+/** Prepare the calling thread: sleeps of a few microseconds must not be rounded up to the kernel's
+ * default slack. */
 void thread_set_precise_sleep(void);
 
 #endif

@@ -158,6 +158,10 @@ struct view *views_build(struct appliance *appliance, const struct configuration
 		snprintf(error, 256, "out of memory");
 		return NULL;
 	}
+	if (worker_check_view(view, error) < 0) {
+		view_free(view);
+		return NULL;
+	}
 	struct view_port *ports = (struct view_port *)view->ports;
 
 	for (unsigned i = 0; i < view->port_count && i < appliance->port_count; i++) {
@@ -165,6 +169,8 @@ struct view *views_build(struct appliance *appliance, const struct configuration
 
 		nic_port_information(appliance->ports[i], &info);
 		memcpy(ports[i].mac, info.mac, sizeof(ports[i].mac));
+		/* Another MTU needs a restart of the port. */
+		ports[i].mtu = info.mtu;
 	}
 	if (add_contexts(appliance, configuration, certificates, view, error) < 0) {
 		views_free(view);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * From a configuration to the view that workers see, and a view's life: TLS contexts are built off-line, the view is
- * published with one pointer a worker, and freed when no worker and no session looks at it any more (DESIGN.md, 7).
+ * From a configuration to the view that workers see, and a view's life: TLS contexts are built
+ * off-line, the view is published with one pointer a worker, and freed when no worker and no
+ * session looks at it any more (DESIGN.md, 7).
  */
 #ifndef MILLRACE_CONTROL_DAEMON_VIEWS_H
 #define MILLRACE_CONTROL_DAEMON_VIEWS_H
@@ -22,12 +23,15 @@ struct certificate_set {
  * Load the certificates that the listeners name.
  * @param error CERTIFICATE_ERROR bytes @return NULL on error
  */
-struct certificate_set *certificate_set_load(const struct configuration *configuration, char *error);
+struct certificate_set *certificate_set_load(const struct configuration *configuration,
+					     char *error);
 void certificate_set_free(struct certificate_set *set);
 
-/** A complete view: contexts for every worker, MACs of the open ports. @return NULL with error set */
+/** A complete view: contexts for every worker, MACs of the open ports. @return NULL with error set
+ */
 struct view *views_build(struct appliance *appliance, const struct configuration *configuration,
-			 const struct certificate_set *certificates, uint64_t revision, char *error);
+			 const struct certificate_set *certificates, uint64_t revision,
+			 char *error);
 void views_free(struct view *view);
 /** Hand it to all workers; not waiting. The appliance owns it from now on. @return 0 or -ENOMEM */
 int views_publish(struct appliance *appliance, struct view *view);

@@ -31,6 +31,7 @@ struct nic_environment {
  * @param error NIC_ERROR_TEXT bytes @return 0 or negative errno
  */
 int nic_environment_start(const struct nic_environment *environment, char *error);
+/** Nothing to do when it did not start. */
 void nic_environment_stop(void);
 /** "DPDK 22.11.11" */
 const char *nic_library_version(void);

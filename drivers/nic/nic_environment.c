@@ -50,6 +50,7 @@ static bool is_pci(const char *device)
 }
 
 static struct arguments eal_arguments; /* EAL keeps pointers into its argv */
+static bool started;
 
 int nic_environment_start(const struct nic_environment *environment, char *error)
 {
@@ -96,6 +97,7 @@ int nic_environment_start(const struct nic_environment *environment, char *error
 			environment->memory_mib);
 		return -code;
 	}
+	started = true;
 	return 0;
 }
 
@@ -106,7 +108,9 @@ const char *nic_library_version(void)
 
 void nic_environment_stop(void)
 {
-	rte_eal_cleanup();
+	if (started)
+		rte_eal_cleanup();
+	started = false;
 }
 
 struct rte_mempool *nic_pool_create(unsigned worker, unsigned count, uint16_t private_size,
