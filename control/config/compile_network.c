@@ -2,6 +2,7 @@
 /* Ports, their addresses and routes. RFC 1122, 3.2.1.3 (addresses that no host has); RFC 8200, 5
  * (1280). */
 #include "control/config/compile.h"
+#include "dataplane/net/net.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -219,6 +220,11 @@ void config_compile_network(struct configuration *c)
 	c->view.routes = config_allocate(c, routes * sizeof(*c->view.routes));
 	if (c->port_count == 0)
 		document_error(document, 1, "port", "there is none: mail needs a way in and out");
+	if (c->port_count > NET_PORTS_MAX) {
+		document_error(document, 1, "port", "there are %u; there can be %u", c->port_count,
+			       NET_PORTS_MAX);
+		return;
+	}
 	for (node = document_child(document, NULL, "port"), index = 0; node != NULL;
 	     node = document_next(node), index++) {
 		compile_port(c, node, index);

@@ -118,8 +118,8 @@ const struct queue_settings_view *config_queue(const struct configuration *confi
  * filled by the daemon. */
 struct view *config_make_view(const struct configuration *configuration, uint64_t revision);
 void view_free(struct view *view);
-/** What cannot change without a restart (ports, workers, memory, spool): lines for the operator; 0
- * when none differ. */
+/** What cannot change without a restart (ports, workers, memory, spool, resolver): lines for the
+ * operator; 0 when none differ. */
 unsigned config_needs_restart(const struct configuration *old, const struct configuration *new_,
 			      char lines[][256], unsigned max);
 /** The whole with defaults, as JSON (`show config | display json`), or as brace text in canonical

@@ -88,7 +88,7 @@ static void differ(struct difference *d, bool same, const char *what, const char
 	if (same)
 		return;
 	if (d->count < d->max)
-		snprintf(d->lines[d->count], 256, "%s: %.90s -> %.90s", what, old, new_);
+		snprintf(d->lines[d->count], 256, "%.70s: %.85s -> %.85s", what, old, new_);
 	d->count++;
 }
 
@@ -127,6 +127,63 @@ static void differ_ports(struct difference *d, const struct configuration *old,
 	}
 }
 
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+static bool same_texts(const char *const *a, unsigned a_count, const char *const *b,
+		       unsigned b_count)
+{
+	bool same = a_count == b_count;
+
+	for (unsigned i = 0; same && i < a_count; i++)
+		same = same_text(a[i], b[i]);
+	return same;
+}
+
+static bool same_stub_zones(const struct resolver_settings *a, const struct resolver_settings *b)
+{
+	bool same = a->stub_zone_count == b->stub_zone_count;
+
+	for (unsigned i = 0; same && i < a->stub_zone_count; i++)
+		same = same_text(a->stub_zones[i].zone, b->stub_zones[i].zone) &&
+		       same_text(a->stub_zones[i].server, b->stub_zones[i].server);
+	return same;
+}
+
+static bool same_own_addresses(const struct resolver_settings *a, const struct resolver_settings *b)
+{
+	bool same = a->own_address_count == b->own_address_count;
+
+	for (unsigned i = 0; same && i < a->own_address_count; i++)
+		same = ip_equal(&a->own_addresses[i], &b->own_addresses[i]);
+	return same;
+}
+
+/* A resolver is made at start and keeps its settings. */
+static void differ_resolver(struct difference *d, const struct resolver_settings *a,
+			    const struct resolver_settings *b)
+{
+	static const char old[] = "(as running)", new_[] = "(as in the file)";
+
+	differ(d, same_stub_zones(a, b), "resolver stub-zone", old, new_);
+	differ(d, same_texts(a->forwarders, a->forwarder_count, b->forwarders, b->forwarder_count),
+	       "resolver forwarder", old, new_);
+	differ(d, same_text(a->trust_anchor_file, b->trust_anchor_file),
+	       "resolver trust-anchor-file", old, new_);
+	differ(d,
+	       same_texts(a->trust_anchors, a->trust_anchor_count, b->trust_anchors,
+			  b->trust_anchor_count),
+	       "resolver trust-anchor", old, new_);
+	differ(d, a->allow_private_addresses == b->allow_private_addresses,
+	       "resolver allow-private-addresses", old, new_);
+	differ(d, same_own_addresses(a, b), "own addresses, by which the resolver knows this box",
+	       old, new_);
+	differ_number(d, "resolver cache entries", a->cache_entries, b->cache_entries);
+	differ_number(d, "resolver timeout", a->timeout_us, b->timeout_us);
+}
+
 unsigned config_needs_restart(const struct configuration *old, const struct configuration *new_,
 			      char lines[][256], unsigned max)
 {
@@ -161,5 +218,6 @@ unsigned config_needs_restart(const struct configuration *old, const struct conf
 	differ_number(&d, "spool messages-max", a->messages_max, b->messages_max);
 	differ_number(&d, "spool recipients-max", a->recipients_max, b->recipients_max);
 	differ_ports(&d, old, new_);
+	differ_resolver(&d, &old->resolver, &new_->resolver);
 	return d.count < max ? d.count : max;
 }

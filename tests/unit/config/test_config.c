@@ -317,9 +317,9 @@ static void what_needs_a_restart_is_named(void **state)
 	char lines[4][256];
 
 	b = load("system { hostname other.example.net; workers 1; memory 512m; }" EXAMPLE_PORTS
-			 EXAMPLE_CERTIFICATE EXAMPLE_LISTENER EXAMPLE_SOURCES);
+			 EXAMPLE_CERTIFICATE EXAMPLE_LISTENER EXAMPLE_SOURCES EXAMPLE_REST);
 	d = load("system { hostname other.example.net; workers 2; memory 512m; }" EXAMPLE_PORTS
-			 EXAMPLE_CERTIFICATE EXAMPLE_LISTENER EXAMPLE_SOURCES);
+			 EXAMPLE_CERTIFICATE EXAMPLE_LISTENER EXAMPLE_SOURCES EXAMPLE_REST);
 	assert_int_equal(config_needs_restart(a, a, lines, 4), 0);
 	assert_int_equal(config_needs_restart(a, b, lines, 4), 2);
 	assert_string_equal(lines[0], "system workers: 2 -> 1");
@@ -330,9 +330,31 @@ static void what_needs_a_restart_is_named(void **state)
 	config_free(d);
 }
 
+static void resolver_changes_need_a_restart(void **state)
+{
+	struct configuration *a = load(EXAMPLE);
+	struct configuration *b = load(EXAMPLE_SYSTEM EXAMPLE_PORTS EXAMPLE_CERTIFICATE
+					       EXAMPLE_LISTENER EXAMPLE_SOURCES EXAMPLE_DESTINATIONS
+				       "retry { initial 5m; } resolver { timeout 30s; }");
+	char lines[8][256];
+	unsigned count = config_needs_restart(a, b, lines, 8);
+
+	assert_true(count >= 3);
+	assert_string_equal(lines[count - 3],
+			    "resolver stub-zone: (as running) -> (as in the file)");
+	assert_string_equal(lines[count - 2],
+			    "resolver forwarder: (as running) -> (as in the file)");
+	assert_string_equal(lines[count - 1],
+			    "resolver trust-anchor: (as running) -> (as in the file)");
+	assert_int_equal(config_needs_restart(b, b, lines, 8), 0);
+	config_free(a);
+	config_free(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(resolver_changes_need_a_restart),
 		cmocka_unit_test(system_settings_and_defaults),
 		cmocka_unit_test(the_example_is_sound),
 		cmocka_unit_test(ports_addresses_and_routes),

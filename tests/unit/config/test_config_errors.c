@@ -141,6 +141,11 @@ static void what_is_missing_is_named_with_its_place(void **state)
 		{EXAMPLE "listener x { address 192.0.2.10; tcp-port 26; relay-from ::/0; }", AFTER,
 		 "listener x", "TLS needs a certificate"},
 		{EXAMPLE_SYSTEM, 1, "port", "there is none"},
+		{EXAMPLE_SYSTEM
+		 "port a { device d1; } port b { device d2; } port c { device d3; } port d { device d4; }"
+		 "port e { device d5; } port f { device d6; } port g { device d7; } port h { device d8; }"
+		 "port i { device d9; }",
+		 1, "port", "there are 9; there can be 8"},
 		{EXAMPLE_SYSTEM, 1, "source", "there is none"},
 	};
 
