@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unbound.h>
+#include <unistd.h>
 
 #define RR_A	       1
 #define RR_MX	       15
@@ -477,6 +478,12 @@ static int configure(struct unbound_resolver *r, const struct resolver_settings 
 		}
 	}
 	if (settings->trust_anchor_file) {
+		/* The library reads it at the first question, and then all fail. */
+		if (access(settings->trust_anchor_file, R_OK) < 0) {
+			snprintf(error, 256, "trust anchor file %.160s: %s",
+				 settings->trust_anchor_file, strerror(errno));
+			return -EINVAL;
+		}
 		int code = ub_ctx_add_ta_file(r->context, settings->trust_anchor_file);
 
 		if (code != 0) {
