@@ -343,14 +343,27 @@ static int remove_stale(const struct sockaddr_un *address, char *error)
 		snprintf(error, 256, "%s exists and is no socket", address->sun_path);
 		return -EEXIST;
 	}
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	result = connect(fd, (const struct sockaddr *)address, sizeof(*address));
+	/* Not blocking: one that is too busy to take us (EAGAIN) is alive all the same. */
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0) {
+		snprintf(error, 256, "%s: %s", address->sun_path, strerror(errno));
+		return -EMFILE;
+	}
+	result = connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ? 0 : errno;
 	close(fd);
-	if (result == 0) {
+	if (result == 0 || result == EAGAIN) {
 		snprintf(error, 256, "%s: another daemon answers there", address->sun_path);
 		return -EADDRINUSE;
 	}
-	unlink(address->sun_path);
+	if (result != ECONNREFUSED && result != ENOENT) {
+		snprintf(error, 256, "%s: %s", address->sun_path, strerror(result));
+		return -EADDRINUSE;
+	}
+	if (unlink(address->sun_path) != 0 && errno != ENOENT) {
+		snprintf(error, 256, "%s: left behind, and cannot be removed: %s",
+			 address->sun_path, strerror(errno));
+		return -EADDRINUSE;
+	}
 	return 0;
 }
 
