@@ -4,7 +4,7 @@
  *
  *   commit.c    submissions: into the spool, then into the index
  *   bodies.c    bodies in memory: loans, budget, reading back, chunks home
- *   domains.c   recipient domains: look-ups, coalesced
+ *   domains.c   recipient domains, and who waits for them; lookup.c asks for them, once for all
  *   sites.c     groups of exchangers, and the choice of a source for each message
  *   paths.c     source x site: ready lists, back-off, rates, configuration
  *   grant.c     which worker gets the next delivery, and with which slot
@@ -396,6 +396,18 @@ void domains_turn(struct queue_shard *shard);
 void domains_sweep(struct queue_shard *shard);
 void domain_retry_now(struct queue_shard *shard, uint32_t d);
 void domains_free(struct queue_shard *shard);
+
+/** Put a domain into the list of those to be looked up. */
+void domain_queue(struct queue_shard *shard, uint32_t d);
+/** What a look-up found. */
+void domain_answered(struct queue_shard *shard, uint32_t d, const struct resolution *answer,
+		     const uint16_t *ports, uint32_t destination);
+
+/* ---- lookup.c ---- */
+
+/** @return 0, or -EAGAIN: later */
+int lookup_start(struct queue_shard *shard, uint32_t d);
+void lookup_free(struct lookup *lookup);
 
 /* ---- sites.c ---- */
 
