@@ -69,7 +69,7 @@ listener submissions {{
 pool main {{ {pool} }}
 destination default {{
     tls may;
-    timeouts {{ connect 3s; }}
+    timeouts {{ connect {connect}; }}
 }}
 retry {{ initial {retry}; max 30s; factor 2; jitter 10; expire {expire}; delay-notice 2m;
         postmaster postmaster@{hostname}; }}
@@ -88,7 +88,8 @@ class Appliance:
         """
         build: the build directory that holds millraced and millrace
         anchor: the DNS trust anchor's file
-        options: workers, cores, hugepages (bool), memory, level, retry, expire, spool_size, extra (configuration text)
+        options: workers, cores, hugepages (bool), memory, level, retry, expire, spool_size, connect, extra (configuration
+                 text)
         """
         self.network = network
         self.build = pathlib.Path(build)
@@ -99,7 +100,7 @@ class Appliance:
         self.events_directory = self.directory / "events"
         self.anchor = anchor
         self.options = dict(workers=2, cores="[ 0 1 ]", hugepages=False, memory="512m", level="info", retry="4s",
-                            expire="5m", spool_size="1g", extra="")
+                            expire="5m", spool_size="1g", connect="3s", extra="")
         unknown = set(options) - set(self.options)
         if unknown:
             raise ValueError(f"no such option: {', '.join(sorted(unknown))}")

@@ -49,8 +49,8 @@ class Network:
 
     def __init__(self, link=None, kernel_appliance=False, one_port=False):
         """
-        link: None, or a function(network) -> argv of a program that joins the devices wire0 and wire1, run in the
-              namespace `wire` between the appliance's second port and the Internet
+        link: None, or a function(device, device) -> argv of a program that joins two devices; one runs in the namespace
+              `wire` between the sender and the first port, one between the second port and the Internet
         one_port: the appliance has one port, on a switch with the sender and the Internet
         kernel_appliance: the ports get addresses of the kernel's; for trying the network without Millrace
         """
@@ -113,22 +113,22 @@ class Network:
         self._join()
         self._veth("appliance", "mgmt", "internet", "mgmt")
         self._addresses()
-        if self.link:
-            self.spawn("wire", self.link(self), "wire.log")
 
     def _join(self):
         """The appliance's ports with the sender and the Internet."""
         if self.one_port:
             self._switch([("appliance", world.PORTS[0]), ("sender", "net0"), ("internet", "net0")])
             return
-        self._veth("appliance", world.PORTS[0], "sender", "net0")
-        if self.link:
-            self._veth("appliance", world.PORTS[1], "wire", "wire0")
-            self._veth("internet", "net0", "wire", "wire1")
-            self._bare("wire", "wire0")
-            self._bare("wire", "wire1")
-        else:
-            self._veth("appliance", world.PORTS[1], "internet", "net0")
+        for number, (port, role) in enumerate(zip(world.PORTS, ("sender", "internet"))):
+            if not self.link:
+                self._veth("appliance", port, role, "net0")
+                continue
+            ends = f"wire{number}a", f"wire{number}b"
+            self._veth("appliance", port, "wire", ends[0])
+            self._veth(role, "net0", "wire", ends[1])
+            for end in ends:
+                self._bare("wire", end)
+            self.spawn("wire", self.link(*ends), f"wire{number}.log")
 
     def _etc(self, role):
         """What `ip netns exec` lays over /etc: Exim's user, which only its package would create, and the resolver."""
