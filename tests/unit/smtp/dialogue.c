@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/** A scenario that says more than so much is not cut at every octet. */
+#define CUTS 700
+
 /* ---- What the engine does to the world ---- */
 
 static void op_write(void *context, const void *data, size_t size)
@@ -402,6 +405,6 @@ void dialogue_run(void (*set_up)(struct dialogue *), void (*scenario)(struct dia
 	long size = (long)run(set_up, scenario, 0);
 
 	run(set_up, scenario, -1);
-	for (long cut = 1; cut < size; cut++)
+	for (long cut = 1; cut < size; cut += 1 + size / CUTS)
 		run(set_up, scenario, cut);
 }
