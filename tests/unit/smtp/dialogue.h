@@ -2,7 +2,7 @@
 /*
  * A client's side of a dialogue with the server engine, for tests: say something, see the replies
  * and what was submitted. A scenario is run many times: its input whole, octet by octet, and cut
- * once at every place, which must make no difference.
+ * once at every place (of a long one: at many), which must make no difference.
  */
 #ifndef MILLRACE_TESTS_UNIT_SMTP_DIALOGUE_H
 #define MILLRACE_TESTS_UNIT_SMTP_DIALOGUE_H
