@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
 """kill -9 at any moment of a burst, then a restart, again and again: nothing that got a 250 is missing at the receivers."""
 # timeout: 240
-import collections
 import random
 import time
 
 import check
 import world
-from system import Tap, drained, practice
+from system import Tap, arrived, drained, practice
 
 ROUNDS = 6
 RECIPIENT = "reader@normal.example"
@@ -40,13 +39,7 @@ def main():
         tap.ok(ledger["queued"] == 0, "the queue drained", ledger)
         tap.ok(ledger.get("drift", 0) == 0, "the ledger has no drift", ledger)
 
-        deadline = time.monotonic() + 30
-        while True:
-            copies = collections.Counter(item.identity for item in one.stored())
-            missing = [identity for identity in acknowledged if not copies[identity]]
-            if not missing or time.monotonic() > deadline:
-                break
-            time.sleep(1)
+        copies, missing = arrived(one, acknowledged)
         tap.ok(not missing, f"none of {len(acknowledged)} acknowledged messages is missing", "\n".join(missing[:20]))
         twice = sum(count > 1 for count in copies.values())
         # Only what was being delivered when the power went may come twice: at most what connections can have in flight.

@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
 """Reloads and an orderly stop under load: nothing acknowledged is lost, nothing comes twice, and every stop ends with 0."""
 # timeout: 240
-import collections
 import time
 
 import check
 import world
-from system import Tap, drained, practice
+from system import Tap, arrived, drained, practice
 
 ROUNDS = 3
 RELOADS = 8
@@ -52,13 +51,7 @@ def main():
         acknowledged = log.read_text().splitlines()
         ledger = drained(one, 90)
         tap.ok(ledger["queued"] == 0 and ledger.get("drift", 0) == 0, "the queue drained, the ledger balances", ledger)
-        deadline = time.monotonic() + 30
-        while True:
-            copies = collections.Counter(item.identity for item in one.stored())
-            missing = [identity for identity in acknowledged if not copies[identity]]
-            if not missing or time.monotonic() > deadline:
-                break
-            time.sleep(0.5)
+        copies, missing = arrived(one, acknowledged)
         tap.ok(not missing, f"none of {len(acknowledged)} acknowledged messages is missing", "\n".join(missing[:20]))
         twice = [identity for identity in acknowledged if copies[identity] > 1]
         tap.ok(not twice, "an orderly stop delivers nothing twice", "\n".join(twice[:20]))

@@ -60,3 +60,18 @@ def drained(one, timeout_s):
         if ledger["queued"] == 0 or time.monotonic() > deadline:
             return ledger
         time.sleep(0.5)
+
+
+def arrived(one, identities, timeout_s=30):
+    """Waits until each is stored at a receiver, which has a queue of its own before its store.
+
+    Returns how many copies of each identity there are, and those that are missing."""
+    import collections
+    import time
+    deadline = time.monotonic() + timeout_s
+    while True:
+        copies = collections.Counter(item.identity for item in one.stored())
+        missing = [identity for identity in identities if not copies[identity]]
+        if not missing or time.monotonic() > deadline:
+            return copies, missing
+        time.sleep(0.5)
