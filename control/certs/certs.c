@@ -34,7 +34,8 @@ static char *read_file(const char *path, size_t *size_out, mode_t *mode_out, cha
 	struct stat status;
 	char *text = NULL;
 	ssize_t n;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* A pipe must not make a reload wait. */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0 || fstat(fd, &status) < 0) {
 		say(error, "%s: %s", path, strerror(errno));
