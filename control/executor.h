@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Running a function on the thread that owns the data: how show and request commands look into a shard. The owner
- * polls once a turn; the caller waits. One call at a time; callers queue on a lock that the owner never takes.
+ * Running a function on the thread that owns the data: how show and request commands look into a
+ * shard. The owner polls once a turn; the caller waits. One call at a time; callers queue on a lock
+ * that the owner never takes.
  */
 #ifndef MILLRACE_CONTROL_EXECUTOR_H
 #define MILLRACE_CONTROL_EXECUTOR_H

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The envelope's encoding: what the SMTP server session writes, the ring carries and the spool stores, so that it is
- * built once. A sequence of fields {type u16, length u16, value}, little endian; fields of a recipient follow its
- * ENVELOPE_RECIPIENT. Unknown types are skipped by readers (the spool's upgrade rule: new types may be added, the
- * meaning of a type never changes).
+ * The envelope's encoding: what the SMTP server session writes, the ring carries and the spool
+ * stores, so that it is built once. A sequence of fields {type u16, length u16, value}, little
+ * endian; fields of a recipient follow its ENVELOPE_RECIPIENT. Unknown types are skipped by readers
+ * (the spool's upgrade rule: new types may be added, the meaning of a type never changes).
  */
 #ifndef MILLRACE_DATAPLANE_ENVELOPE_H
 #define MILLRACE_DATAPLANE_ENVELOPE_H
@@ -21,24 +21,28 @@ enum envelope_field {
 	ENVELOPE_PEER = 5,	  /**< 16 bytes address, u16 port */
 	ENVELOPE_HELO = 6,
 	ENVELOPE_AUTH_USER = 7,
-	ENVELOPE_TLS = 8,	  /**< "TLSv1.3 TLS_AES_128_GCM_SHA256" */
+	ENVELOPE_TLS = 8, /**< "TLSv1.3 TLS_AES_128_GCM_SHA256" */
 	ENVELOPE_TENANT = 9,
 	ENVELOPE_CAMPAIGN = 10,
 	ENVELOPE_POOL = 11,
 	ENVELOPE_MESSAGE_ID = 12, /**< the Message-ID header's value, for logs */
 	ENVELOPE_PROTOCOL = 13,	  /**< RFC 3848: ESMTP, ESMTPS, ESMTPSA … */
 	ENVELOPE_SESSION = 14,	  /**< u64: worker << 48 | serial */
-	ENVELOPE_HEADER_SIZE = 15, /**< u32: octets of the header section, blank line included (RET=HDRS) */
-	ENVELOPE_RECIPIENT = 32,  /**< text; begins a recipient */
-	ENVELOPE_ORCPT = 33,	  /**< xtext with its address type, as received */
-	ENVELOPE_NOTIFY = 34,	  /**< u8, enum dsn_notify */
+	ENVELOPE_HEADER_SIZE =
+		15, /**< u32: octets of the header section, blank line included (RET=HDRS) */
+	ENVELOPE_RECIPIENT = 32, /**< text; begins a recipient */
+	ENVELOPE_ORCPT = 33,	 /**< xtext with its address type, as received */
+	ENVELOPE_NOTIFY = 34,	 /**< u8, enum dsn_notify */
 };
 
-/** Append a field. @param size at most 65,535 @return 0 or -ENOBUFS; on error the list may hold a torn field */
-int envelope_put(struct chunk_list *list, struct chunk_pool *pool, enum envelope_field field, const void *value,
-		 size_t size);
-int envelope_put_text(struct chunk_list *list, struct chunk_pool *pool, enum envelope_field field, const char *text);
-int envelope_put_u64(struct chunk_list *list, struct chunk_pool *pool, enum envelope_field field, uint64_t value);
+/** Append a field. @param size at most 65,535 @return 0 or -ENOBUFS; on error the list may hold a
+ * torn field */
+int envelope_put(struct chunk_list *list, struct chunk_pool *pool, enum envelope_field field,
+		 const void *value, size_t size);
+int envelope_put_text(struct chunk_list *list, struct chunk_pool *pool, enum envelope_field field,
+		      const char *text);
+int envelope_put_u64(struct chunk_list *list, struct chunk_pool *pool, enum envelope_field field,
+		     uint64_t value);
 
 /** Reads an envelope from contiguous memory. */
 struct envelope_reader {

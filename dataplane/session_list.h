@@ -6,15 +6,16 @@
 #include "dataplane/tcp/tcp.h"
 
 struct session_entry {
-	uint64_t session;	/**< worker << 48 | serial */
+	uint64_t session; /**< worker << 48 | serial */
 	bool inbound;
 	bool tls;
-	char state[24];		/**< the dialogue's step: "command", "data", "commit", "connect", "rcpt", "idle" … */
-	char name[64];		/**< inbound: listener; outbound: site */
-	char peer_name[128];	/**< HELO name, or the exchanger's */
-	char tls_text[64];	/**< version and cipher */
+	char state[24]; /**< the dialogue's step: "command", "data", "commit", "connect", "rcpt",
+			   "idle" … */
+	char name[64];	/**< inbound: listener; outbound: site */
+	char peer_name[128]; /**< HELO name, or the exchanger's */
+	char tls_text[64];   /**< version and cipher */
 	struct tcp_endpoints endpoints;
-	uint64_t since_us;	/**< monotonic */
+	uint64_t since_us; /**< monotonic */
 	uint32_t messages;
 	uint64_t bytes;
 };

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The read-only view of the configuration that workers see. The control plane compiles one for each revision and
- * publishes it with one pointer; it never changes afterwards (DESIGN.md, decision 7). A session that keeps a view
- * holds a reference in its worker's own counter, and the control plane frees the view when all counters are zero.
+ * The read-only view of the configuration that workers see. The control plane compiles one for each
+ * revision and publishes it with one pointer; it never changes afterwards (DESIGN.md, decision 7).
+ * A session that keeps a view holds a reference in its worker's own counter, and the control plane
+ * frees the view when all counters are zero.
  */
 #ifndef MILLRACE_DATAPLANE_VIEW_H
 #define MILLRACE_DATAPLANE_VIEW_H
@@ -12,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define WORKERS_MAX 64
+#define WORKERS_MAX   64
 #define VIEW_NAME_MAX 64
 
 struct tls_context;
@@ -51,18 +52,19 @@ enum line_endings {
 };
 
 struct view_limits {
-	uint32_t sessions;		 /**< of this listener, per worker */
-	uint32_t sessions_per_client;	 /**< per client address, per worker; 0: no limit */
+	uint32_t sessions;	      /**< of this listener, per worker */
+	uint32_t sessions_per_client; /**< per client address, per worker; 0: no limit */
 	uint32_t messages_per_session;
-	uint32_t recipients;		 /**< per message; advertised as LIMITS RCPTMAX (RFC 9422) */
-	uint64_t message_size;		 /**< octets; advertised as SIZE */
-	uint32_t errors;		 /**< then 421 */
-	uint32_t junk_commands;		 /**< NOOP, RSET, VRFY … without mail between them; then they count as errors */
-	uint32_t hops;			 /**< Received fields; then 554 5.4.6 */
-	uint32_t header_size;		 /**< octets */
-	uint64_t command_timeout_us;	 /**< a whole command line must arrive within it */
-	uint64_t data_timeout_us;	 /**< a whole message: this much plus size / minimum rate */
-	uint32_t minimum_rate;		 /**< octets per second while data is due */
+	uint32_t recipients;	/**< per message; advertised as LIMITS RCPTMAX (RFC 9422) */
+	uint64_t message_size;	/**< octets; advertised as SIZE */
+	uint32_t errors;	/**< then 421 */
+	uint32_t junk_commands; /**< NOOP, RSET, VRFY … without mail between them; then they count
+				   as errors */
+	uint32_t hops;		/**< Received fields; then 554 5.4.6 */
+	uint32_t header_size;	/**< octets */
+	uint64_t command_timeout_us; /**< a whole command line must arrive within it */
+	uint64_t data_timeout_us;    /**< a whole message: this much plus size / minimum rate */
+	uint32_t minimum_rate;	     /**< octets per second while data is due */
 	uint64_t tls_handshake_timeout_us;
 };
 
@@ -71,17 +73,17 @@ struct view_listener {
 	struct ip_address address;
 	uint16_t tcp_port;
 	enum listener_tls tls;
-	bool require_tls;		   /**< 530 5.7.0 before STARTTLS */
+	bool require_tls; /**< 530 5.7.0 before STARTTLS */
 	bool allow_auth;
 	bool require_auth;
 	bool accept_long_lines;
 	enum line_endings line_endings;
-	bool add_missing_headers;	   /**< Date and Message-ID (RFC 6409, 8) */
-	unsigned relay_network_count;	   /**< clients that may relay without AUTH */
+	bool add_missing_headers;     /**< Date and Message-ID (RFC 6409, 8) */
+	unsigned relay_network_count; /**< clients that may relay without AUTH */
 	const struct ip_prefix *relay_networks;
-	unsigned trusted_header_count;	   /**< clients whose X-Millrace-* headers are believed */
+	unsigned trusted_header_count; /**< clients whose X-Millrace-* headers are believed */
 	const struct ip_prefix *trusted_header_networks;
-	char tenant[VIEW_NAME_MAX];	   /**< "" : none */
+	char tenant[VIEW_NAME_MAX]; /**< "" : none */
 	char campaign[VIEW_NAME_MAX];
 	char pool[VIEW_NAME_MAX];
 	struct view_limits limits;
@@ -99,7 +101,8 @@ struct view {
 	const struct view_route *routes;
 	unsigned listener_count;
 	const struct view_listener *listeners;
-	struct tls_context *client_contexts[WORKERS_MAX]; /**< for `may` and `encrypt`: peer not verified */
+	struct tls_context
+		*client_contexts[WORKERS_MAX]; /**< for `may` and `encrypt`: peer not verified */
 	/** Sessions that hold this view; each counter is written by its worker alone. */
 	struct {
 		uint32_t held;

@@ -11,8 +11,8 @@
 /** What a worker does in turns that had nothing to do. */
 enum worker_idle {
 	WORKER_IDLE_SPIN,
-	WORKER_IDLE_PAUSE,     /**< PAUSE between turns: kind to the core's sibling, wakes at once */
-	WORKER_IDLE_SLEEP,     /**< pause, then sleep for longer and longer, up to sleep_max_us */
+	WORKER_IDLE_PAUSE, /**< PAUSE between turns: kind to the core's sibling, wakes at once */
+	WORKER_IDLE_SLEEP, /**< pause, then sleep for longer and longer, up to sleep_max_us */
 	WORKER_IDLE_INTERRUPT, /**< sleep until a packet's interrupt, up to sleep_max_us */
 };
 

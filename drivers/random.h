@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Randomness of one thread: ChaCha20 in counter mode, keyed from getrandom(2) in the product and from a seed in the
- * simulator. Good enough for ISNs, ports, message ids and jitter; TLS keys come from wolfSSL's own DRBG, which is
- * seeded from here through tls/.
+ * Randomness of one thread: ChaCha20 in counter mode, keyed from getrandom(2) in the product and
+ * from a seed in the simulator. Good enough for ISNs, ports, message ids and jitter; TLS keys come
+ * from wolfSSL's own DRBG, which is seeded from here through tls/.
  */
 #ifndef MILLRACE_DRIVERS_RANDOM_H
 #define MILLRACE_DRIVERS_RANDOM_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * What DNS answers say about a domain, and how that becomes a list of hosts to try: pure functions over answers, so
- * that they can be tested and fuzzed without a resolver. Limits: notes on DNS as an attack surface (many records, many
- * names, addresses of others).
+ * What DNS answers say about a domain, and how that becomes a list of hosts to try: pure functions
+ * over answers, so that they can be tested and fuzzed without a resolver. Limits: notes on DNS as
+ * an attack surface (many records, many names, addresses of others).
  */
 #ifndef MILLRACE_CONTROL_DNS_RESOLUTION_H
 #define MILLRACE_CONTROL_DNS_RESOLUTION_H
@@ -32,21 +32,25 @@ struct exchangers {
 };
 
 /**
- * Text of a domain name in wire form, uncompressed, lower case; bytes that are not letters, digits, hyphen or
- * underscore make it invalid. @param name SMTP_DOMAIN_MAX + 1 bytes @return 0, -EBADMSG; the root is ""
+ * Text of a domain name in wire form, uncompressed, lower case; bytes that are not letters, digits,
+ * hyphen or underscore make it invalid. @param name SMTP_DOMAIN_MAX + 1 bytes @return 0, -EBADMSG;
+ * the root is ""
  */
 int dns_name_text(const uint8_t *wire, size_t size, char *name);
 /**
  * Take one MX record's data. Keeps the DNS_EXCHANGERS_MAX most preferred.
- * @param random decides among equals when there are too many @return 0, or -EBADMSG and nothing was taken
+ * @param random decides among equals when there are too many @return 0, or -EBADMSG and nothing was
+ * taken
  */
-int exchangers_add(struct exchangers *exchangers, const uint8_t *data, size_t size, struct mr_random *random);
-/** An address that mail may go to: not unspecified, loopback, private, link-local, multicast, reserved. */
+int exchangers_add(struct exchangers *exchangers, const uint8_t *data, size_t size,
+		   struct mr_random *random);
+/** An address that mail may go to: not unspecified, loopback, private, link-local, multicast,
+ * reserved. */
 bool address_is_public(const struct ip_address *address);
 /**
- * From exchangers with addresses to the hosts to try: sorted by preference, equals shuffled, ourselves and everything
- * at or above our preference left out (RFC 5321, 5.1), families alternating, ROUTE_HOSTS_MAX at most.
- * Sets status, host_count, hosts, site and reason.
+ * From exchangers with addresses to the hosts to try: sorted by preference, equals shuffled,
+ * ourselves and everything at or above our preference left out (RFC 5321, 5.1), families
+ * alternating, ROUTE_HOSTS_MAX at most. Sets status, host_count, hosts, site and reason.
  */
 void resolution_choose_hosts(struct resolution *resolution, const struct exchangers *exchangers,
 			     const struct resolver_settings *settings, struct mr_random *random);

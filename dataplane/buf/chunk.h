@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Chunks: the fixed-size pieces that hold bytes between the wire and the disk (message bodies, envelopes, TCP send
- * and receive queues). One pool a core; allocation and release are a pointer move on the owner's own free list.
+ * Chunks: the fixed-size pieces that hold bytes between the wire and the disk (message bodies,
+ * envelopes, TCP send and receive queues). One pool a core; allocation and release are a pointer
+ * move on the owner's own free list.
  *
- * Owner: the core whose pool it is. A chunk that another core was lent or given goes home by ring as a chunk_list and
- * never into a foreign pool; `home` says where home is. Memory: one block, reserved when the pool is made.
- * Always true: in use + free = count; a free chunk is poisoned in sanitizer builds.
+ * Owner: the core whose pool it is. A chunk that another core was lent or given goes home by ring
+ * as a chunk_list and never into a foreign pool; `home` says where home is. Memory: one block,
+ * reserved when the pool is made. Always true: in use + free = count; a free chunk is poisoned in
+ * sanitizer builds.
  */
 #ifndef MILLRACE_DATAPLANE_BUF_CHUNK_H
 #define MILLRACE_DATAPLANE_BUF_CHUNK_H
@@ -14,9 +16,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CHUNK_SIZE 4096u
+#define CHUNK_SIZE   4096u
 #define CHUNK_HEADER 16u
-#define CHUNK_DATA (CHUNK_SIZE - CHUNK_HEADER)
+#define CHUNK_DATA   (CHUNK_SIZE - CHUNK_HEADER)
 
 struct chunk {
 	struct chunk *next;
@@ -43,7 +45,8 @@ struct chunk_pool;
  * @return NULL when memory is short
  */
 struct chunk_pool *chunk_pool_create(uint16_t home, uint32_t count);
-/** As chunk_pool_create, in memory that the caller provides (hugepages), count * CHUNK_SIZE, page aligned. */
+/** As chunk_pool_create, in memory that the caller provides (hugepages), count * CHUNK_SIZE, page
+ * aligned. */
 struct chunk_pool *chunk_pool_create_in(uint16_t home, uint32_t count, void *memory);
 void chunk_pool_destroy(struct chunk_pool *pool);
 uint32_t chunk_pool_available(const struct chunk_pool *pool);
@@ -56,7 +59,8 @@ struct chunk *chunk_alloc(struct chunk_pool *pool);
 void chunk_free(struct chunk_pool *pool, struct chunk *chunk);
 
 /** Append bytes. @return 0, or -ENOBUFS, and then the list is as it was. */
-int chunk_list_append(struct chunk_list *list, struct chunk_pool *pool, const void *data, size_t size);
+int chunk_list_append(struct chunk_list *list, struct chunk_pool *pool, const void *data,
+		      size_t size);
 /** Move all of `from` behind `to`; `from` is empty then. */
 void chunk_list_splice(struct chunk_list *to, struct chunk_list *from);
 /** Put a chunk (length set) at the end. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * A single-producer single-consumer ring of fixed-size records between two threads: rte_ring without EAL.
- * A full ring is back-pressure: the producer keeps the record and tries again in its next turn; nothing is dropped.
+ * A single-producer single-consumer ring of fixed-size records between two threads: rte_ring
+ * without EAL. A full ring is back-pressure: the producer keeps the record and tries again in its
+ * next turn; nothing is dropped.
  */
 #ifndef MILLRACE_DATAPLANE_BUF_RING_H
 #define MILLRACE_DATAPLANE_BUF_RING_H

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The spool's disk: asynchronous, direct, synchronised writes into files of fixed size. Two forms: io_uring with
- * O_DIRECT (disk_uring.c), or a helper thread with pwritev2 where io_uring is forbidden (disk_thread.c); and a
- * simulated one that loses what was not synchronised (disk_sim.c).
+ * The spool's disk: asynchronous, direct, synchronised writes into files of fixed size. Two forms:
+ * io_uring with O_DIRECT (disk_uring.c), or a helper thread with pwritev2 where io_uring is
+ * forbidden (disk_thread.c); and a simulated one that loses what was not synchronised (disk_sim.c).
  *
- * Owner: one thread. Buffers and lengths are multiples of DISK_ALIGN. Completions are handed out by disk_reap, in any
- * order. A completion is an error (negative errno) or the full length: short transfers are continued inside.
+ * Owner: one thread. Buffers and lengths are multiples of DISK_ALIGN. Completions are handed out by
+ * disk_reap, in any order. A completion is an error (negative errno) or the full length: short
+ * transfers are continued inside.
  */
 #ifndef MILLRACE_DRIVERS_DISK_DISK_H
 #define MILLRACE_DRIVERS_DISK_DISK_H
@@ -25,25 +26,31 @@ struct disk_completion {
 };
 
 struct disk_operations {
-	/** Names in the disk's directory, for recovery. @return count, or negative errno; names are malloc'ed */
+	/** Names in the disk's directory, for recovery. @return count, or negative errno; names are
+	 * malloc'ed */
 	int (*list)(struct disk *disk, char ***names);
 	/** Open an existing file. @param size set to its bytes @return 0 or negative errno */
 	int (*open)(struct disk *disk, const char *name, struct disk_file **file, uint64_t *size);
-	/** Make a file of `size` bytes, written with zeros, synchronised with its directory. Slow: housekeeping only. */
+	/** Make a file of `size` bytes, written with zeros, synchronised with its directory. Slow:
+	 * housekeeping only. */
 	int (*create)(struct disk *disk, const char *name, uint64_t size, struct disk_file **file);
 	/**
-	 * Start making a file, as `create` does, on a helper thread. *file is set before its completion is reaped.
+	 * Start making a file, as `create` does, on a helper thread. *file is set before its
+	 * completion is reaped.
 	 * @return 0 or -EAGAIN (one is being made already)
 	 */
-	int (*create_start)(struct disk *disk, const char *name, uint64_t size, struct disk_file **file, void *user);
+	int (*create_start)(struct disk *disk, const char *name, uint64_t size,
+			    struct disk_file **file, void *user);
 	void (*close)(struct disk *disk, struct disk_file *file);
-	/** Make everything that was ever written to the file durable. Blocks: recovery only. @return 0 or negative errno */
+	/** Make everything that was ever written to the file durable. Blocks: recovery only.
+	 * @return 0 or negative errno */
 	int (*flush)(struct disk *disk, struct disk_file *file);
 	/** Start a write that is durable when it completes. @return 0 or -EAGAIN (queue full) */
-	int (*write_durable)(struct disk *disk, struct disk_file *file, uint64_t offset, const void *data, size_t size,
-			     void *user);
+	int (*write_durable)(struct disk *disk, struct disk_file *file, uint64_t offset,
+			     const void *data, size_t size, void *user);
 	/** Start a read. @return 0 or -EAGAIN */
-	int (*read)(struct disk *disk, struct disk_file *file, uint64_t offset, void *data, size_t size, void *user);
+	int (*read)(struct disk *disk, struct disk_file *file, uint64_t offset, void *data,
+		    size_t size, void *user);
 	/** Take completions, without waiting. @return number */
 	unsigned (*reap)(struct disk *disk, struct disk_completion *out, unsigned max);
 	/** Wait until a completion may be there, or the time is over. */
@@ -57,11 +64,14 @@ struct disk {
 };
 
 struct disk_settings {
-	const char *directory;	 /**< made (0700) when missing; locked, so that two daemons cannot share it */
-	bool no_io_uring;	 /**< use the helper thread even where io_uring works */
-	bool allow_buffered;	 /**< go on without O_DIRECT where the file system has none (tests on tmpfs) */
+	const char *directory; /**< made (0700) when missing; locked, so that two daemons cannot
+				  share it */
+	bool no_io_uring;      /**< use the helper thread even where io_uring works */
+	bool allow_buffered;   /**< go on without O_DIRECT where the file system has none (tests on
+				  tmpfs) */
 	unsigned helper_cpu_count;
-	const unsigned *helper_cpus; /**< cores for kernel and helper threads; none: wherever the creator may run */
+	const unsigned *helper_cpus; /**< cores for kernel and helper threads; none: wherever the
+					creator may run */
 };
 
 /**

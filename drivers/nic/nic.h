@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Network ports over DPDK: the process's EAL, and each port's queues. The only file pair that configures rte_ethdev.
- * The simulated form of a port is tests/sim/link, which stands in dataplane/worker.h's place of rx and tx bursts.
+ * Network ports over DPDK: the process's EAL, and each port's queues. The only file pair that
+ * configures rte_ethdev. The simulated form of a port is tests/sim/link, which stands in
+ * dataplane/worker.h's place of rx and tx bursts.
  *
  * Owner: the main thread opens and closes; queue q of every port belongs to worker q alone.
  */
@@ -18,8 +19,8 @@ struct rte_mempool;
 
 struct nic_environment {
 	const char *program;
-	bool hugepages;	       /**< false: ordinary memory (--no-huge) */
-	uint32_t memory_mib;   /**< DPDK memory in all */
+	bool hugepages;		 /**< false: ordinary memory (--no-huge) */
+	uint32_t memory_mib;	 /**< DPDK memory in all */
 	const char *file_prefix; /**< keeps several processes of one machine apart */
 	unsigned device_count;
 	const char *const *devices; /**< PCI addresses and virtual device strings, one a port */
@@ -36,19 +37,22 @@ void nic_environment_stop(void);
 /** "DPDK 22.11.11" */
 const char *nic_library_version(void);
 
-/** A pool of packet buffers for one worker. @param private_size bytes before the data that are the caller's */
-struct rte_mempool *nic_pool_create(unsigned worker, unsigned count, uint16_t private_size, char *error);
+/** A pool of packet buffers for one worker. @param private_size bytes before the data that are the
+ * caller's */
+struct rte_mempool *nic_pool_create(unsigned worker, unsigned count, uint16_t private_size,
+				    char *error);
 
 struct nic_port_settings {
-	const char *name;	/**< in the configuration, for messages */
-	const char *device;	/**< as in nic_environment */
-	uint16_t queues;	/**< one a worker */
+	const char *name;	    /**< in the configuration, for messages */
+	const char *device;	    /**< as in nic_environment */
+	uint16_t queues;	    /**< one a worker */
 	struct rte_mempool **pools; /**< one a queue */
 	uint16_t mtu;
 	uint16_t rx_descriptors;
 	uint16_t tx_descriptors;
-	bool rx_interrupts;	/**< wanted; given where the PMD has them */
-	/** Owner of each value of the low 7 bits of the RSS hash (dataplane's net_owner), for 128 redirection slots. */
+	bool rx_interrupts; /**< wanted; given where the PMD has them */
+	/** Owner of each value of the low 7 bits of the RSS hash (dataplane's net_owner), for 128
+	 * redirection slots. */
 	const uint16_t *owner_of_slot;
 };
 
@@ -69,7 +73,7 @@ struct nic_port_information {
 	bool tx_ip_checksum;
 	bool tx_tcp_checksum;
 	bool rx_checksum;
-	bool rss;		/**< hardware steering with the sparse key is on */
+	bool rss; /**< hardware steering with the sparse key is on */
 	bool rx_interrupts;
 };
 void nic_port_information(const struct nic_port *port, struct nic_port_information *out);
@@ -83,17 +87,21 @@ struct nic_port_statistics {
 /** From any thread. */
 void nic_port_statistics(const struct nic_port *port, struct nic_port_statistics *out);
 
-uint16_t nic_port_rx(struct nic_port *port, uint16_t queue, struct rte_mbuf **packets, uint16_t max);
+uint16_t nic_port_rx(struct nic_port *port, uint16_t queue, struct rte_mbuf **packets,
+		     uint16_t max);
 /** @return how many were taken, in order; the rest stays the caller's */
-uint16_t nic_port_tx(struct nic_port *port, uint16_t queue, struct rte_mbuf **packets, uint16_t count);
+uint16_t nic_port_tx(struct nic_port *port, uint16_t queue, struct rte_mbuf **packets,
+		     uint16_t count);
 
 /** Have the calling thread known to DPDK (mempool caches). @return 0 or negative errno */
 int nic_thread_register(void);
 void nic_thread_unregister(void);
-/** Sleep until a packet arrives on any of the ports' queues or the time is over; needs rx_interrupts. */
+/** Sleep until a packet arrives on any of the ports' queues or the time is over; needs
+ * rx_interrupts. */
 void nic_wait(struct nic_port **ports, unsigned count, uint16_t queue, uint64_t timeout_us);
 
-/** One line for each device DPDK can see that could be a port: `show ports available`, `--dry-run`. @return lines */
+/** One line for each device DPDK can see that could be a port: `show ports available`, `--dry-run`.
+ * @return lines */
 unsigned nic_list_devices(char lines[][256], unsigned max);
 
 #endif
