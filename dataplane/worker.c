@@ -54,6 +54,7 @@ struct worker {
 	struct frame_pool *frames; /**< the port's */
 	struct frame_pool pool;	   /**< in front of it: sends foreign frames home */
 	struct worker_link link;
+	struct mr_now now; /**< of this turn, for callbacks that come from the stack */
 	struct hand_off hand_offs[WORKERS_MAX];
 	struct view *view;
 	uint64_t listen_again_us; /**< MR_NEVER: every listener of the view is open */
@@ -421,6 +422,7 @@ static bool create_parts(struct worker *worker, const struct worker_settings *se
 		.chunk_reserve = settings->chunks / CHUNK_RESERVE_DIVISOR,
 		.random = &worker->random,
 		.id_origin = settings->id_origin,
+		.now = &worker->now,
 		.submit = to_shard,
 		.context = worker,
 	};
@@ -459,6 +461,7 @@ struct worker *worker_create(const struct worker_settings *settings, const struc
 	worker->pool =
 		(struct frame_pool){.context = worker, .alloc = pool_alloc, .free = pool_free};
 	worker->link = settings->link;
+	worker->now = *now;
 	worker->listen_again_us = MR_NEVER;
 	worker->chunks = chunk_pool_create(settings->index, settings->chunks);
 	if (!worker->chunks || create_random(worker, settings->random_seed) != 0 ||
