@@ -155,7 +155,8 @@ static int take_stream(struct reader *reader, const uint8_t *data, uint64_t size
 	return chunk_list_append(&reader->body, reader->chunks, data + skip, size - skip);
 }
 
-static int take_begin(struct reader *reader, const uint8_t *data, uint32_t size)
+static int take_begin(const struct spool *spool, struct reader *reader, const uint8_t *data,
+		      uint32_t size)
 {
 	struct spool_begin begin;
 
@@ -165,6 +166,9 @@ static int take_begin(struct reader *reader, const uint8_t *data, uint32_t size)
 	/* A misdirected write, or a bug: never another message's body. */
 	if (reader->begun || (reader->chunks != NULL && (begin.id.origin != reader->id.origin ||
 							 begin.id.counter != reader->id.counter)))
+		return -EBADMSG;
+	if (begin.envelope_size > spool->settings.segment_size ||
+	    begin.body_size > spool->settings.segment_size)
 		return -EBADMSG;
 	reader->begun = true;
 	reader->id = (struct message_id){.origin = begin.id.origin, .counter = begin.id.counter};
@@ -209,7 +213,7 @@ static int take_record(struct spool *spool, struct reader *reader,
 	switch (record->type) {
 	case SPOOL_BEGIN:
 		return reader->at == (uint64_t)reader->begin * 8
-			       ? take_begin(reader, data, record->size)
+			       ? take_begin(spool, reader, data, record->size)
 			       : 0;
 	case SPOOL_PART:
 		if (record->size < sizeof(struct spool_part))
