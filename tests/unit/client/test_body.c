@@ -122,14 +122,14 @@ static void run(bool sound)
 static void sound_texts_go_out_as_the_model_says(void **state)
 {
 	srand(1);
-	for (int i = 0; i < 20000; i++)
+	for (int i = 0; i < 3000; i++)
 		run(true);
 }
 
 static void nothing_goes_out_behind_a_bare_cr_or_lf(void **state)
 {
 	srand(2);
-	for (int i = 0; i < 20000; i++)
+	for (int i = 0; i < 3000; i++)
 		run(false);
 }
 
