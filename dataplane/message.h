@@ -231,8 +231,8 @@ struct auth_request {
 	struct chunk *self;
 	uint32_t session;
 	uint32_t session_generation;
-	uint16_t listener;
 	bool accepted; /**< the answer */
+	char listener[64]; /**< its name: places change with the configuration, sessions go on */
 	char user[256];
 	char password[256]; /**< wiped by whoever answers */
 	char tenant[64];    /**< the answer: the user's tenant, campaign and pool, or "" */

@@ -3,6 +3,7 @@
  * in UTF-8. */
 #include "control/config/users.h"
 
+#include "control/config/compile.h"
 #include "control/config/users_file.h"
 #include "control/telemetry/log.h"
 
@@ -22,7 +23,10 @@ struct table {
 	unsigned file_count;
 	struct users_file *files;
 	unsigned listener_count;
-	int *file_of_listener; /**< -1: no AUTH */
+	struct table_listener {
+		char name[VIEW_NAME_MAX];
+		int file; /**< -1: no AUTH */
+	} * listeners;
 };
 
 struct waiting {
@@ -51,7 +55,7 @@ static void table_free(struct table *table)
 	for (unsigned i = 0; i < table->file_count; i++)
 		users_file_free(&table->files[i]);
 	free(table->files);
-	free(table->file_of_listener);
+	free(table->listeners);
 	free(table);
 }
 
@@ -88,8 +92,8 @@ static int table_load(const struct configuration *configuration, struct table **
 	table->references = 1;
 	table->listener_count = count;
 	table->files = calloc(count + 1, sizeof(*table->files));
-	table->file_of_listener = calloc(count + 1, sizeof(int));
-	if (table->files == NULL || table->file_of_listener == NULL)
+	table->listeners = calloc(count + 1, sizeof(*table->listeners));
+	if (table->files == NULL || table->listeners == NULL)
 		abort();
 	for (unsigned i = 0; i < count; i++) {
 		const char *path = config_listener_extra(configuration, i)->users_file;
@@ -99,7 +103,9 @@ static int table_load(const struct configuration *configuration, struct table **
 			table_free(table);
 			return file;
 		}
-		table->file_of_listener[i] = file;
+		table->listeners[i].file = file;
+		snprintf(table->listeners[i].name, VIEW_NAME_MAX, "%s",
+			 configuration->view.listeners[i].name);
 	}
 	*out = table;
 	return 0;
@@ -128,12 +134,21 @@ static const char *stand_in(const struct users_file *file)
 	return costly_setting;
 }
 
+/* By name: the session may have begun under a configuration with other listeners. */
+static const struct users_file *file_of(const struct table *table, const char *listener)
+{
+	for (unsigned i = 0; i < table->listener_count; i++) {
+		if (strcmp(table->listeners[i].name, listener) == 0)
+			return table->listeners[i].file >= 0
+				       ? &table->files[table->listeners[i].file]
+				       : NULL;
+	}
+	return NULL;
+}
+
 static void check(struct users *users, const struct table *table, struct auth_request *request)
 {
-	int index = request->listener < table->listener_count
-			    ? table->file_of_listener[request->listener]
-			    : -1;
-	const struct users_file *file = index >= 0 ? &table->files[index] : NULL;
+	const struct users_file *file = file_of(table, request->listener);
 	const struct users_entry *entry =
 		file != NULL ? users_file_find(file, request->user) : NULL;
 	bool locked = entry == NULL || entry->hash[0] == '!' || entry->hash[0] == '*';

@@ -7,6 +7,7 @@
 #include "dataplane/smtp/server_private.h"
 #include "dataplane/smtp/utf8.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -50,11 +51,10 @@ static void ask(struct server_engine *engine, enum auth_mechanism mechanism,
 static void submit(struct server_engine *engine)
 {
 	struct auth_request *request = engine->auth;
-	unsigned listener = (unsigned)(engine->listener - engine->view->listeners);
 
 	request->session = engine->slot;
 	request->session_generation = engine->generation;
-	request->listener = (uint16_t)listener;
+	snprintf(request->listener, sizeof(request->listener), "%s", engine->listener->name);
 	engine->auth = NULL;
 	engine->mechanism = AUTH_NONE;
 	engine->state = SERVER_AUTHENTICATING;

@@ -41,21 +41,27 @@ static void write_users(const char *format, ...)
 	fclose(out);
 }
 
-static struct configuration *configure(void)
+/* @param before a listener that stands before the one with users, or "" */
+static struct configuration *configure_after(const char *before)
 {
 	static struct config_errors errors;
 	char text[4096];
 	struct configuration *c;
 
 	snprintf(text, sizeof(text),
-		 "%slistener auth { address 192.0.2.10; tcp-port 587; certificate default; "
+		 "%s%slistener auth { address 192.0.2.10; tcp-port 587; certificate default; "
 		 "users-file %s; }",
-		 EXAMPLE, path);
+		 EXAMPLE, before, path);
 	c = config_load_text(text, "test.conf", &errors);
 	if (c == NULL)
 		print_message("# %s\n", errors.errors[0].reason);
 	assert_non_null(c);
 	return c;
+}
+
+static struct configuration *configure(void)
+{
+	return configure_after("");
 }
 
 static void on_done(void *user, struct auth_request *request)
@@ -64,13 +70,13 @@ static void on_done(void *user, struct auth_request *request)
 	__atomic_store_n((bool *)user, true, __ATOMIC_RELEASE);
 }
 
-static bool check(struct users *users, unsigned listener, const char *name, const char *password,
+static bool check(struct users *users, const char *listener, const char *name, const char *password,
 		  struct auth_request *request)
 {
 	bool done = false;
 
 	memset(request, 0, sizeof(*request));
-	request->listener = (uint16_t)listener;
+	snprintf(request->listener, sizeof(request->listener), "%s", listener);
 	snprintf(request->user, sizeof(request->user), "%s", name);
 	snprintf(request->password, sizeof(request->password), "%s", password);
 	users_authenticate(users, request, on_done, &done);
@@ -94,21 +100,21 @@ static void right_passwords_are_accepted_and_bring_their_tenant(void **state)
 	c = configure();
 	users = users_create(c, error);
 	assert_non_null(users);
-	assert_true(check(users, 1, "ann", "secret", &r));
+	assert_true(check(users, "auth", "ann", "secret", &r));
 	assert_string_equal(r.tenant, "acme");
 	assert_string_equal(r.campaign, "spring");
 	assert_string_equal(r.pool, "main");
-	assert_true(check(users, 1, "bob", "geheim:", &r));
+	assert_true(check(users, "auth", "bob", "geheim:", &r));
 	assert_string_equal(r.tenant, "");
-	assert_false(check(users, 1, "ann", "Secret", &r));
+	assert_false(check(users, "auth", "ann", "Secret", &r));
 	assert_string_equal(r.tenant, "");
-	assert_false(check(users, 1, "ann", "", &r));
-	assert_false(check(users, 1, "ANN", "secret", &r));
-	assert_false(check(users, 1, "nobody", "secret", &r));
-	assert_false(check(users, 1, "locked", "secret", &r));
+	assert_false(check(users, "auth", "ann", "", &r));
+	assert_false(check(users, "auth", "ANN", "secret", &r));
+	assert_false(check(users, "auth", "nobody", "secret", &r));
+	assert_false(check(users, "auth", "locked", "secret", &r));
 	/* Listener 0 has no users; 99 is none. */
-	assert_false(check(users, 0, "ann", "secret", &r));
-	assert_false(check(users, 99, "ann", "secret", &r));
+	assert_false(check(users, "submission", "ann", "secret", &r));
+	assert_false(check(users, "nowhere", "ann", "secret", &r));
 	users_destroy(users);
 	config_free(c);
 	free(yescrypt);
@@ -127,12 +133,12 @@ static void a_reload_is_all_or_nothing(void **state)
 	users = users_create(c, error);
 	write_users("ann:%s\n", new_);
 	assert_int_equal(users_reload(users, c, error), 0);
-	assert_false(check(users, 1, "ann", "old", &r));
-	assert_true(check(users, 1, "ann", "new", &r));
+	assert_false(check(users, "auth", "ann", "old", &r));
+	assert_true(check(users, "auth", "ann", "new", &r));
 	write_users("ann:%s\nbroken\n", old);
 	assert_true(users_reload(users, c, error) < 0);
 	assert_non_null(strstr(error, ":2: not user:hash"));
-	assert_true(check(users, 1, "ann", "new", &r));
+	assert_true(check(users, "auth", "ann", "new", &r));
 	users_destroy(users);
 	config_free(c);
 	free(old);
@@ -166,6 +172,28 @@ static void a_bad_file_is_refused_with_its_line(void **state)
 	config_free(c);
 }
 
+/* A session that began before the reload still names the listener that it came by. */
+static void a_listener_keeps_its_users_when_its_place_changes(void **state)
+{
+	char *hash = hash_of("x", "$6$");
+	struct configuration *old, *new_;
+	struct auth_request r;
+	struct users *users;
+
+	write_users("a:%s\n", hash);
+	old = configure();
+	new_ = configure_after("listener early { address 192.0.2.10; tcp-port 26; tls none; "
+			       "relay-from 192.0.2.0/24; }");
+	users = users_create(old, error);
+	assert_int_equal(users_reload(users, new_, error), 0);
+	assert_true(check(users, "auth", "a", "x", &r));
+	assert_false(check(users, "early", "a", "x", &r));
+	users_destroy(users);
+	config_free(old);
+	config_free(new_);
+	free(hash);
+}
+
 static void what_waits_at_the_end_is_answered(void **state)
 {
 	enum { COUNT = USERS_WAITING_MAX + 50 };
@@ -179,7 +207,7 @@ static void what_waits_at_the_end_is_answered(void **state)
 	c = configure();
 	users = users_create(c, error);
 	for (unsigned i = 0; i < COUNT; i++) {
-		requests[i].listener = 1;
+		strcpy(requests[i].listener, "auth");
 		users_authenticate(users, &requests[i], on_done, &done[i]);
 	}
 	users_destroy(users);
@@ -211,6 +239,7 @@ int main(void)
 		cmocka_unit_test(right_passwords_are_accepted_and_bring_their_tenant),
 		cmocka_unit_test(a_reload_is_all_or_nothing),
 		cmocka_unit_test(a_bad_file_is_refused_with_its_line),
+		cmocka_unit_test(a_listener_keeps_its_users_when_its_place_changes),
 		cmocka_unit_test(what_waits_at_the_end_is_answered),
 	};
 
