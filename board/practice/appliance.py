@@ -220,6 +220,19 @@ class Appliance:
     def ledger(self):
         return self.show("health")["ledger"]
 
+    def metrics(self):
+        """The metrics endpoint's samples: {"name{labels}": value}."""
+        code = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:9464/metrics', timeout=5).read().decode())"
+        text = self.network.run("appliance", "/usr/bin/python3", "-c", code)
+        samples = (line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
+        return {name: float(value) for name, value in samples}
+
+    def worker_cycles(self):
+        """[(busy, idle)] TSC cycles of each worker so far."""
+        metrics = self.metrics()
+        return [tuple(metrics[f'millrace_worker_{what}_cycles_total{{worker="{worker}"}}'] for what in ("busy", "idle"))
+                for worker in range(self.options["workers"])]
+
     def events(self):
         """All events so far, in order; rotated files first."""
         made = []

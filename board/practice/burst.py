@@ -38,8 +38,10 @@ def run(practice, say, note):
     """Returns a list of problems."""
     say(f"burst: {SECONDS} s, {SESSIONS} sessions, {show.size(SIZE)} messages, STARTTLS on both sides, durable before each 250")
     before = practice.appliance.ledger()
+    cycles_before = practice.appliance.worker_cycles()
     try:
         figures, _ = _load(practice)
+        cycles_after = practice.appliance.worker_cycles()
     except (NetworkError, subprocess.TimeoutExpired) as error:
         return [f"burst: {error}"]
     deadline = time.monotonic() + 30
@@ -50,9 +52,10 @@ def run(practice, say, note):
     note(f"accepted   p50 {figures['accept_p50_ms']:7.2f} ms   p99 {figures['accept_p99_ms']:8.2f} ms   (end of data to 250)")
     note(f"relayed    p50 {figures['relay_p50_ms']:7.2f} ms   p99 {figures['relay_p99_ms']:8.2f} ms   p99.9 "
          f"{figures['relay_p999_ms']:8.2f} ms   (to the receiver)")
-    for worker in practice.appliance.show("workers"):
-        note(f"worker {worker['worker']}   {worker['busy']:5.1f} % busy since its start, "
-             f"{worker['handed_off']} frames handed over")
+    for worker, was, now in zip(practice.appliance.show("workers"), cycles_before, cycles_after):
+        busy, idle = now[0] - was[0], now[1] - was[1]
+        note(f"worker {worker['worker']}   {100 * busy / max(busy + idle, 1):5.1f} % busy, {worker['handed_off']} frames "
+             "handed to another worker so far")
     acknowledged, stored = int(figures["acknowledged"]), int(figures["stored"])
     note(f"{acknowledged} acknowledged, {stored} stored at the sink, {int(figures['lost'])} lost, "
          f"{int(figures['duplicated'])} doubled")
