@@ -343,6 +343,7 @@ bool worker_turn(struct worker *worker, struct frame **rx, unsigned count, const
 {
 	bool busy = count > 0;
 
+	worker->now = *now;
 	path_table_begin_turn(worker->paths, now);
 	look_at_mail(worker, now);
 	if (unlikely(!worker->view)) {
