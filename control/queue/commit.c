@@ -44,8 +44,14 @@ void commit_free(struct commit *commit)
 
 void commits_free(struct queue_shard *shard)
 {
-	while (shard->commits)
-		commit_free(shard->commits);
+	struct commit *commit = shard->commits, *next;
+
+	shard->commits = NULL;
+	for (; commit; commit = next) {
+		next = commit->next;
+		envelope_release(&commit->envelope);
+		free(commit);
+	}
 }
 
 static void answer(struct queue_shard *shard, uint16_t worker, const struct submission *submission,

@@ -163,8 +163,14 @@ void loan_free(struct loan *loan)
 
 void loans_free(struct queue_shard *shard)
 {
-	while (shard->loans)
-		loan_free(shard->loans);
+	struct loan *loan = shard->loans, *next;
+
+	shard->loans = NULL;
+	for (; loan; loan = next) {
+		next = loan->all_next;
+		route_release(loan->route);
+		free(loan);
+	}
 }
 
 static void waiting_push(struct queue_path *path, struct loan *loan)

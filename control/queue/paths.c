@@ -308,9 +308,9 @@ static void path_close(struct queue_shard *shard, const struct queue_path *path)
 {
 	const struct record record = {.kind = RECORD_PATH_CLOSE, .slot = {path->number, 0}};
 
-	for (uint16_t w = 0; w < shard->settings.worker_count; w++) {
+	for (unsigned w = 0; w < shard->settings.worker_count; w++) {
 		if (path->workers[w].slots || path->workers[w].outstanding)
-			shard_send(shard, w, &record);
+			shard_send(shard, (uint16_t)w, &record);
 	}
 }
 

@@ -224,8 +224,8 @@ bool queue_shard_turn(struct queue_shard *shard, const struct mr_now *now)
 
 	shard->now = *now;
 	shard->progress = false;
-	for (uint16_t w = 0; w < shard->settings.worker_count; w++)
-		worker_records(shard, w);
+	for (unsigned w = 0; w < shard->settings.worker_count; w++)
+		worker_records(shard, (uint16_t)w);
 	auth_turn(shard);
 	resolver->poll(resolver, now);
 	domains_turn(shard);
@@ -239,8 +239,8 @@ bool queue_shard_turn(struct queue_shard *shard, const struct mr_now *now)
 	grants_turn(shard);
 	bodies_enforce_budget(shard);
 	sweep(shard);
-	for (uint16_t w = 0; w < shard->settings.worker_count; w++)
-		outbox_flush(shard, w);
+	for (unsigned w = 0; w < shard->settings.worker_count; w++)
+		outbox_flush(shard, (uint16_t)w);
 	return shard->progress;
 }
 

@@ -14,12 +14,12 @@ static bool selector_is_empty(const struct queue_selector *selector)
 static bool message_matches(const struct queue_shard *shard, const struct queue_message *message,
 			    const struct queue_selector *selector)
 {
-	if (selector->id && memcmp(selector->id, &message->id, sizeof(message->id)))
+	if (selector->id && memcmp(selector->id, &message->id, sizeof(message->id)) != 0)
 		return false;
-	if (selector->sender && strcasecmp(selector->sender, index_sender(message)))
+	if (selector->sender && strcasecmp(selector->sender, index_sender(message)) != 0)
 		return false;
 	if (selector->tenant &&
-	    strcmp(selector->tenant, index_class(&shard->index, message, CLASS_TENANT)))
+	    strcmp(selector->tenant, index_class(&shard->index, message, CLASS_TENANT)) != 0)
 		return false;
 	return !selector->campaign ||
 	       !strcmp(selector->campaign, index_class(&shard->index, message, CLASS_CAMPAIGN));

@@ -50,9 +50,26 @@ uint32_t destination_find(const struct queue_settings_view *view, const char *do
 	return best;
 }
 
+static bool same_settings(const struct path_settings *a, const struct path_settings *b)
+{
+	return a->tls == b->tls && a->connections_max == b->connections_max &&
+	       a->messages_per_connection == b->messages_per_connection &&
+	       a->recipients_per_message == b->recipients_per_message &&
+	       a->idle_timeout_us == b->idle_timeout_us &&
+	       a->reuse_time_max_us == b->reuse_time_max_us &&
+	       a->connect_timeout_us == b->connect_timeout_us &&
+	       a->greeting_timeout_us == b->greeting_timeout_us &&
+	       a->command_timeout_us == b->command_timeout_us &&
+	       a->data_init_timeout_us == b->data_init_timeout_us &&
+	       a->data_block_timeout_us == b->data_block_timeout_us &&
+	       a->data_done_timeout_us == b->data_done_timeout_us &&
+	       a->tls_handshake_timeout_us == b->tls_handshake_timeout_us &&
+	       a->use_pipelining == b->use_pipelining && a->use_chunking == b->use_chunking;
+}
+
 static void site_take_settings(struct queue_site *site, const struct queue_destination *destination)
 {
-	if (!memcmp(&site->settings, &destination->settings, sizeof(site->settings)) &&
+	if (same_settings(&site->settings, &destination->settings) &&
 	    site->message_rate_per_hour == destination->message_rate_per_hour)
 		return;
 	site->settings = destination->settings;
