@@ -2,7 +2,8 @@
 /*
  * Received frames: Ethernet, 802.1Q, IPv4 (RFC 791, RFC 1122 3.2.1) and IPv6 (RFC 8200), each
  * length checked against the frame, then to ARP, ICMP or TCP. Fragments are dropped: TCP segments
- * carry don't-fragment, and so must a peer's. Always true: no byte of a received frame is written;
+ * carry don't-fragment, and so must a peer's.
+ * Always true: no byte of a received frame is written;
  * every drop has a counter.
  */
 #include "dataplane/net/checksum.h"
@@ -93,7 +94,7 @@ static bool ipv4_options_good(const uint8_t *p, unsigned length)
 	return true;
 }
 
-/* Addresses that no packet may come from (RFC 1122, 3.2.1.3). */
+/* Addresses that no packet may come from (RFC 1122, 3.2.1.3); nor may it be one of ours. */
 static bool ipv4_source_possible(uint32_t a)
 {
 	return a != 0 && a >> 24 != 127 && a >> 28 < 14;
@@ -141,7 +142,7 @@ static void ipv4_input(struct net_stack *stack, struct net_packet *packet, const
 		return;
 	}
 	if (!ipv4_source_possible(load32(ip + 12)) ||
-	    ip_equal(&packet->source, &packet->destination)) {
+	    local_find(&stack->local, &packet->source) != NULL) {
 		stack->counters.drop_source++;
 		return;
 	}
@@ -223,7 +224,7 @@ static void ipv6_input(struct net_stack *stack, struct net_packet *packet, const
 	 * DAD alone. */
 	if (packet->source.bytes[0] == 0xff || ip_is_v4(&packet->source) ||
 	    (ip_is_unspecified(&packet->source) && next != PROTOCOL_ICMPV6) ||
-	    ip_equal(&packet->source, &packet->destination)) {
+	    local_find(&stack->local, &packet->source) != NULL) {
 		stack->counters.drop_source++;
 		return;
 	}

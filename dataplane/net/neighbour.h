@@ -6,8 +6,9 @@
  *
  * Owner: one worker; every worker resolves for itself, replies reach all of them. Memory: made with
  * the stack; at most NEIGHBOUR_QUEUE frames wait for one address, so at most that many times the
- * table's size in all. Always true: only INCOMPLETE entries hold frames; a wheel node is armed
- * exactly in INCOMPLETE, DELAY and PROBE.
+ * table's size in all.
+ * Always true: only INCOMPLETE entries hold frames; in INCOMPLETE, DELAY and PROBE the wheel node
+ * is armed.
  */
 #ifndef MILLRACE_DATAPLANE_NET_NEIGHBOUR_H
 #define MILLRACE_DATAPLANE_NET_NEIGHBOUR_H

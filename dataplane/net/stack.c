@@ -61,6 +61,28 @@ void net_stack_destroy(struct net_stack *stack)
 	free(stack);
 }
 
+/* @return true: a port came, went or has another address */
+static bool adopt_ports(struct net_stack *stack, const struct view *view)
+{
+	bool changed = false;
+
+	for (unsigned i = 0; i < NET_PORTS_MAX; i++) {
+		struct net_port *p = &stack->ports[i];
+		bool present = i < view->port_count;
+
+		changed |= present != p->present ||
+			   (present && memcmp(p->mac, view->ports[i].mac, 6) != 0);
+		p->present = present;
+		if (!present)
+			continue;
+		memcpy(p->mac, view->ports[i].mac, 6);
+		p->mtu = view->ports[i].mtu != 0 ? view->ports[i].mtu : 1500;
+		if (p->mtu > FRAME_BYTES - FRAME_OVERHEAD)
+			p->mtu = FRAME_BYTES - FRAME_OVERHEAD;
+	}
+	return changed;
+}
+
 int net_stack_configure(struct net_stack *stack, const struct view *view, const struct mr_now *now)
 {
 	int rc;
@@ -71,18 +93,10 @@ int net_stack_configure(struct net_stack *stack, const struct view *view, const 
 	rc = local_table_adopt(&stack->local, view);
 	if (rc != 0)
 		return rc;
-	for (unsigned i = 0; i < NET_PORTS_MAX; i++) {
-		struct net_port *p = &stack->ports[i];
-
-		p->present = i < view->port_count;
-		if (!p->present)
-			continue;
-		memcpy(p->mac, view->ports[i].mac, 6);
-		p->mtu = view->ports[i].mtu != 0 ? view->ports[i].mtu : 1500;
-		if (p->mtu > FRAME_BYTES - FRAME_OVERHEAD)
-			p->mtu = FRAME_BYTES - FRAME_OVERHEAD;
-	}
-	neighbour_flush(stack); /* addresses may have moved to another port */
+	/* Who is who on a link has not changed with the addresses: a reload disturbs no connection.
+	 */
+	if (adopt_ports(stack, view))
+		neighbour_flush(stack);
 	stack->path_epoch++;
 	tcp_addresses_changed(stack);
 	/* One worker announces for all. */

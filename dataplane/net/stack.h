@@ -3,7 +3,8 @@
  * Inside of a worker's stack: what the files of net/ and tcp/ share. Nobody else includes it.
  *
  * Owner: one worker. Memory: all of it made in net_stack_create, but the address tables, which
- * net_stack_configure makes anew. Always true: a frame is in exactly one place: the caller's hands,
+ * net_stack_configure makes anew.
+ * Always true: a frame is in exactly one place: the caller's hands,
  * a port's transmit queue, or a neighbour's waiting queue.
  */
 #ifndef MILLRACE_DATAPLANE_NET_STACK_H

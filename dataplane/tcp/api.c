@@ -205,8 +205,10 @@ void tcp_set_user_timeout(struct net_stack *stack, tcp_handle connection, uint64
 {
 	struct tcb *tcb = tcb_of(stack, connection);
 
-	if (tcb != NULL)
-		tcb_cold(stack->tcp, tcb)->user_timeout_us = clamp_timeout(timeout_us);
+	if (tcb == NULL)
+		return;
+	tcb_cold(stack->tcp, tcb)->user_timeout_us = clamp_timeout(timeout_us);
+	tcp_user_timeout_changed(stack, tcb);
 }
 
 int tcp_endpoints(const struct net_stack *stack, tcp_handle connection, struct tcp_endpoints *out)

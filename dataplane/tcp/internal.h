@@ -161,6 +161,8 @@ uint32_t rtt_timeout_us(const struct tcb *tcb);
 /* --- timers.c --- */
 /* Set the retransmission deadline anew: RTO, probe, persist or none, as the state asks. */
 void tcp_set_retransmission(struct net_stack *stack, struct tcb *tcb);
+/* The deadline follows a user timeout that has become shorter. */
+void tcp_user_timeout_changed(struct net_stack *stack, struct tcb *tcb);
 void tcp_timer(void *stack, uint32_t index);
 
 /* --- output.c --- */

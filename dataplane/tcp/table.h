@@ -2,7 +2,8 @@
 /*
  * Tuple -> TCB: open addressing over cache lines of eight (tag, index) pairs, keyed hash, fixed
  * size, at most half full. A lookup reads one line nearly always, and then the TCB, whose first
- * line holds the tuple. Always true: every entry lies in its home line, or all lines from its home
+ * line holds the tuple.
+ * Always true: every entry lies in its home line, or all lines from its home
  * to its place are full.
  */
 #ifndef MILLRACE_DATAPLANE_TCP_TABLE_H

@@ -56,20 +56,19 @@ enum tcb_flag {
 	TCB_WANT_SEND = 1 << 8,
 	TCB_SACK = 1 << 9, /* both sides permit it */
 	TCB_TIMESTAMPS = 1 << 10,
-	TCB_ACTIVE = 1 << 11,	       /* we opened it */
-	TCB_PROBE_OUT = 1 << 12,       /* a tail loss probe is not yet answered */
-	TCB_PROBE_RESENT = 1 << 13,    /* and it was a retransmission */
-	TCB_REORDERING = 1 << 14,      /* the path was seen to reorder */
-	TCB_CWND_LIMITED = 1 << 15,    /* the window was filled when something was last sent */
-	TCB_CLOSE_DUE = 1 << 16,       /* on_closed(close_reason) with the next output */
-	TCB_DSACK_DUE = 1 << 17,       /* report the duplicate in dsack_start..dsack_end */
-	TCB_RECOVERY = 1 << 18,	       /* in fast recovery, until snd_una passes `recover` */
-	TCB_LOSS = 1 << 19,	       /* after a timeout, likewise */
-	TCB_DELIVERING = 1 << 20,      /* inside on_receive */
-	TCB_ACCEPTED = 1 << 21,	       /* the application knows it */
-	TCB_LIMITED_WINDOW = 1 << 22,  /* the peer offers no window scale (RFC 7323, 2.2) */
-	TCB_PROBE_SENT_ONCE = 1 << 23, /* zero-window probing is under way */
-	TCB_BUSY = 1 << 24,	       /* output is running: it must not be entered again */
+	TCB_ACTIVE = 1 << 11,	      /* we opened it */
+	TCB_PROBE_OUT = 1 << 12,      /* a tail loss probe is not yet answered */
+	TCB_PROBE_RESENT = 1 << 13,   /* and it was a retransmission */
+	TCB_REORDERING = 1 << 14,     /* the path was seen to reorder */
+	TCB_CWND_LIMITED = 1 << 15,   /* the window was filled when something was last sent */
+	TCB_CLOSE_DUE = 1 << 16,      /* on_closed(close_reason) with the next output */
+	TCB_DSACK_DUE = 1 << 17,      /* report the duplicate in dsack_start..dsack_end */
+	TCB_RECOVERY = 1 << 18,	      /* in fast recovery, until snd_una passes `recover` */
+	TCB_LOSS = 1 << 19,	      /* after a timeout, likewise */
+	TCB_DELIVERING = 1 << 20,     /* inside on_receive */
+	TCB_ACCEPTED = 1 << 21,	      /* the application knows it */
+	TCB_LIMITED_WINDOW = 1 << 22, /* the peer offers no window scale (RFC 7323, 2.2) */
+	TCB_PERSISTING = 1 << 23,     /* zero-window probing is under way */
 };
 
 /* What the retransmission deadline is for; they exclude each other. */

@@ -74,12 +74,28 @@ void tcp_set_retransmission(struct net_stack *stack, struct tcb *tcb)
 		 */
 		tcb->rtx_kind = TCB_TIMER_PERSIST;
 		us = rtt_timeout_us(tcb);
+		if ((tcb->flags & TCB_PERSISTING) == 0) /* the user timeout counts from here */
+			tcb_cold(stack->tcp, tcb)->progress_us = now32(stack);
 	}
+	if (tcb->rtx_kind == TCB_TIMER_PERSIST)
+		tcb->flags |= TCB_PERSISTING;
+	else
+		tcb->flags &= ~(uint32_t)TCB_PERSISTING;
 	if (tcb->rtx_kind == TCB_TIMER_NONE) {
 		tcb->rtx_us = 0;
 		return;
 	}
 	tcb->rtx_us = after(stack, within_user_timeout(stack, tcb, us));
+	tcb_arm(stack, tcb);
+}
+
+void tcp_user_timeout_changed(struct net_stack *stack, struct tcb *tcb)
+{
+	uint32_t deadline = after(stack, within_user_timeout(stack, tcb, TCP_RTO_MAX_US));
+
+	if (tcb->rtx_kind == TCB_TIMER_NONE || !seq_lt(deadline, tcb->rtx_us))
+		return;
+	tcb->rtx_us = deadline;
 	tcb_arm(stack, tcb);
 }
 

@@ -459,6 +459,34 @@ static void trailing_bytes_of_a_short_packet_are_ignored(void **state)
 	harness_destroy(h);
 }
 
+static void a_reload_disturbs_no_neighbour_and_no_connection(void **state)
+{
+	struct harness *h = quiet(&v4);
+	struct view_address addresses[2];
+	struct net_gauges gauges;
+	uint8_t frame[2048];
+
+	harness_feed_frame(h, frame, arp(h, frame, 1, "10.0.0.2", "10.0.0.1"));
+	while (harness_take_frame(h, frame) != 0)
+		;
+	assert_non_null(harness_connect(h, 25));
+	addresses[0] = h->view_address;
+	addresses[1] = h->view_address;
+	addresses[1].address.bytes[15] = 99;
+	h->view.addresses = addresses;
+	h->view.address_count = 2;
+	assert_int_equal(net_stack_configure(h->stack, &h->view, &h->now), 0);
+	assert_true(harness_take_frame(h, frame) > 0); /* the SYN, without a question */
+	assert_int_equal(load16(frame + 12), ETHERTYPE_IPV4);
+	net_stack_gauges(h->stack, &gauges);
+	assert_int_equal(gauges.connections, 1);
+	h->port.mac[5] ^= 1; /* another card: everything anew */
+	assert_int_equal(net_stack_configure(h->stack, &h->view, &h->now), 0);
+	net_stack_gauges(h->stack, &gauges);
+	assert_int_equal(gauges.neighbours, 0);
+	harness_destroy(h);
+}
+
 static void bad_ipv6_headers_are_dropped_and_counted(void **state)
 {
 	struct harness *h = quiet(&v6);
@@ -706,6 +734,7 @@ int main(void)
 		cmocka_unit_test(bad_frames_and_ipv4_headers_are_dropped_and_counted),
 		cmocka_unit_test(harmless_ipv4_options_are_skipped),
 		cmocka_unit_test(trailing_bytes_of_a_short_packet_are_ignored),
+		cmocka_unit_test(a_reload_disturbs_no_neighbour_and_no_connection),
 		cmocka_unit_test(bad_ipv6_headers_are_dropped_and_counted),
 		cmocka_unit_test(rfc_4861_a_solicitation_is_answered),
 		cmocka_unit_test(rfc_4862_a_duplicate_address_probe_is_answered_to_all),

@@ -200,6 +200,39 @@ static void must_37_the_connection_lives_while_probes_are_answered(void **state)
 	dialog_end(&d);
 }
 
+static void probing_may_begin_after_any_idle_time(void **state)
+{
+	struct dialog d = measured(&with_sack);
+
+	d.window = 0;
+	says(&d, A);
+	harness_advance(d.h, UINT64_C(1200000000)); /* longer than the user timeout */
+	harness_send(d.c, bytes, 3000);
+	hears_nothing(&d);
+	harness_advance(d.h, 260000);
+	assert_false(d.c->closed);
+	hears(&d, A, -1, 0);
+	dialog_end(&d);
+}
+
+static void a_shorter_user_timeout_counts_at_once(void **state)
+{
+	struct dialog d = measured(&plain);
+
+	harness_send(d.c, bytes, 100);
+	hears(&d, A, 0, 100);
+	for (unsigned i = 0; i < 40; i++) { /* the next retransmission is half a minute away */
+		harness_advance(d.h, 1000000);
+		while (dialog_take(&d))
+			;
+	}
+	tcp_set_user_timeout(d.h->stack, d.c->handle, 41000000);
+	harness_advance(d.h, 1100000);
+	assert_true(d.c->closed);
+	assert_int_equal(d.c->reason, TCP_TIMED_OUT);
+	dialog_end(&d);
+}
+
 static void rfc_6298_the_timeout_doubles_and_an_ack_resets_it(void **state)
 {
 	struct dialog d = measured(&plain); /* without SACK there is no tail probe */
@@ -669,6 +702,8 @@ int main(void)
 		cmocka_unit_test(only_a_newer_segment_moves_the_window),
 		cmocka_unit_test(must_35_36_a_zero_window_is_probed_and_the_probes_back_off),
 		cmocka_unit_test(must_37_the_connection_lives_while_probes_are_answered),
+		cmocka_unit_test(probing_may_begin_after_any_idle_time),
+		cmocka_unit_test(a_shorter_user_timeout_counts_at_once),
 		cmocka_unit_test(rfc_6298_the_timeout_doubles_and_an_ack_resets_it),
 		cmocka_unit_test(rfc_6298_the_timeout_is_at_least_200_ms_and_at_most_a_minute),
 		cmocka_unit_test(karn_a_retransmission_is_no_sample_without_timestamps),
