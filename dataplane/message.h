@@ -231,7 +231,7 @@ struct auth_request {
 	struct chunk *self;
 	uint32_t session;
 	uint32_t session_generation;
-	bool accepted; /**< the answer */
+	bool accepted;	   /**< the answer */
 	char listener[64]; /**< its name: places change with the configuration, sessions go on */
 	char user[256];
 	char password[256]; /**< wiped by whoever answers */
