@@ -251,6 +251,71 @@ static void test_without_snapshots_nothing_is_lost(void **state)
 	}
 }
 
+/* What a forgotten segment said must be in a note: without a newer one nothing is forgotten. */
+static void test_no_segment_goes_before_a_note_covers_it(void **state)
+{
+	struct model model;
+	int result = 0;
+
+	model_init(&model, NULL, 6);
+	model.settings.segments = 12;
+	model.snapshots = false;
+	assert_true(model_open(&model));
+	model_note(&model);
+	model_settle(&model);
+	for (unsigned i = 0; i < 1000 && result == 0; i++) {
+		uint32_t number = model_append(&model, 60, 20000, 0, &result);
+		struct message_id id = {.origin = UINT64_C(0x0000000700030001), .counter = number};
+
+		model_settle(&model);
+		if (number == 0)
+			break;
+		assert_int_equal(spool_append_finished(model.spool, &id,
+						       &model.messages[number].location, NULL,
+						       NULL),
+				 0);
+		model.messages[number].status = MODEL_FINISHING;
+	}
+	assert_int_equal(result, -ENOSPC);
+	assert_in_range(statistics(&model).segments_free, 1, 2);
+	model_note(&model);
+	for (unsigned i = 0; i < 200; i++)
+		model_turn(&model, 500);
+	assert_in_range(statistics(&model).segments_free, 10, 12);
+	model_finish(&model);
+}
+
+/* A write that failed and is there all the same, repeated elsewhere, ended, and the elsewhere
+ * forgotten. */
+static void test_a_failed_write_does_not_come_back(void **state)
+{
+	for (unsigned seed = 1; seed <= 30; seed++) {
+		struct model model;
+		uint32_t number;
+
+		model_init(&model, NULL, seed);
+		model.settings.segments = 10;
+		assert_true(model_open(&model));
+		/* It keeps the segment where the write fails. */
+		model_append(&model, 60, 20000, 0, NULL);
+		model_append(&model, 60, 20000, 0, NULL);
+		model_append(&model, 60, 60000, 0, NULL);
+		model_settle(&model);
+		model_turn(&model, 5000);
+		disk_sim_fail_writes(model.disk, 1);
+		number = model_append(&model, 60, 3000, 0, NULL);
+		model_settle(&model);
+		model_end(&model, number);
+		model_settle(&model);
+		pass_mail(&model, 60, 20000);
+		model_cut(&model);
+		pass_mail(&model, 60, 20000);
+		model_cut(&model);
+		assert_int_equal(model_count(&model, MODEL_DURABLE), 3);
+		model_finish(&model);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -261,6 +326,8 @@ int main(void)
 		cmocka_unit_test(test_new_mail_is_refused_before_the_reserve),
 		cmocka_unit_test(test_no_space_for_segments),
 		cmocka_unit_test(test_without_snapshots_nothing_is_lost),
+		cmocka_unit_test(test_no_segment_goes_before_a_note_covers_it),
+		cmocka_unit_test(test_a_failed_write_does_not_come_back),
 	};
 
 	return cmocka_run_group_tests_name("spool, space", tests, NULL, NULL);
