@@ -63,6 +63,7 @@ static void on_record(void *context, const struct message_id *id, const uint8_t 
 	(void)id;
 	for (size_t i = 0; i < size; i++)
 		sum ^= bytes[i];
+	(void)sum;
 }
 
 static void on_note(void *context, const uint8_t *bytes, size_t size)
