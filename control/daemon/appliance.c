@@ -137,6 +137,24 @@ static uint32_t chunks_per_worker(const struct config_system *system)
 	return (uint32_t)(system->chunk_memory_bytes / CHUNK_SIZE);
 }
 
+/* Every message that a listener takes must fit, when it is read back; and several besides. */
+static uint32_t chunks_per_shard(const struct configuration *configuration)
+{
+	uint32_t chunks = chunks_per_worker(config_system(configuration)) / SHARD_CHUNK_DIVISOR;
+	struct view *view = config_make_view(configuration, 0);
+
+	for (unsigned i = 0; view && i < view->listener_count; i++) {
+		uint64_t needed =
+			view->listeners[i].limits.message_size / CHUNK_DATA * 5 / 4 + 4096;
+
+		if (needed > chunks)
+			chunks = (uint32_t)needed;
+	}
+	if (view)
+		view_free(view);
+	return chunks;
+}
+
 static struct disk *open_disk(const struct config_system *system, unsigned shard, char *error)
 {
 	char directory[512];
@@ -178,7 +196,7 @@ static int create_shard(struct appliance *appliance, unsigned index, const struc
 		.node = system->node_id,
 		.messages_max = system->messages_max / appliance->shard_count,
 		.recipients_max = system->recipients_max / appliance->shard_count,
-		.chunks = chunks_per_worker(system) / SHARD_CHUNK_DIVISOR,
+		.chunks = chunks_per_shard(appliance->configuration),
 		.chunk_home = (uint16_t)(WORKERS_MAX + index),
 		.random = &thread->random,
 		.resolver = thread->resolver,
