@@ -12,8 +12,8 @@
 /* Transmit bursts of one port in one turn. */
 #define TX_BURSTS 8
 /* Idle turns before an idle worker pauses, and before it sleeps. */
-#define IDLE_PAUSE_TURNS 16
-#define IDLE_SLEEP_TURNS 64
+#define IDLE_PAUSE_TURNS 4
+#define IDLE_SLEEP_TURNS 12
 #define IDLE_PAUSES	 32
 #define SLEEP_FIRST_US	 5
 
