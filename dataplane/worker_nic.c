@@ -15,7 +15,7 @@
 #define IDLE_PAUSE_TURNS 4
 #define IDLE_SLEEP_TURNS 12
 #define IDLE_PAUSES	 32
-#define SLEEP_FIRST_US	 5
+#define SLEEP_FIRST_US	 20
 
 /** Packets that the port did not take yet. */
 struct tx_queue {
