@@ -108,9 +108,12 @@ static void body_failed(struct queue_shard *shard, uint32_t b, int result)
 {
 	struct queue_body *body = body_at(shard, b);
 	struct loan *loan = body->readers;
+	uint32_t m = body->message;
 
 	body->readers = NULL;
-	index_message(&shard->index, body->message)->body = 0;
+	index_message(&shard->index, m)->body = 0;
+	/* Before anybody reads it again: the job must not give back what another holds then. */
+	job_body_failed(shard, m);
 	slab_free(&shard->bodies, b);
 	while (loan) {
 		struct loan *next = loan->next;
@@ -119,14 +122,15 @@ static void body_failed(struct queue_shard *shard, uint32_t b, int result)
 		loan_body_ready(loan, result);
 		loan = next;
 	}
+	message_release(shard, m);
 }
 
 static void body_was_read(void *user, int result, struct chunk_list *list)
 {
 	struct queue_body *body = user;
 	struct queue_shard *shard = body->shard;
-	uint32_t b = body->index;
-	struct queue_message *message = index_message(&shard->index, body->message);
+	uint32_t b = body->index, m = body->message;
+	struct queue_message *message = index_message(&shard->index, m);
 	struct loan *loan;
 
 	shard->reads--;
@@ -158,6 +162,8 @@ static void body_was_read(void *user, int result, struct chunk_list *list)
 		loan_body_ready(loan, 0);
 		loan = next;
 	}
+	/* It may have ended while it was read. */
+	message_release(shard, m);
 }
 
 static bool chunks_suffice(struct queue_shard *shard, uint64_t size)

@@ -10,8 +10,9 @@
 #include <string.h>
 #include <time.h>
 
-/** A header is looked for in so many octets when its size was not told. */
-#define HEADER_SEARCH (256u * 1024)
+/** Of a header that is looked for or returned alone; the rest of a longer one is cut off: a
+ * stranger chose its size, and the notice must fit in one batch of the spool. */
+#define HEADER_MAX (128u * 1024)
 
 struct writer {
 	struct chunk_list *list;
@@ -259,8 +260,8 @@ static uint64_t header_size(const struct dsn *dsn)
 	size_t span;
 
 	if (dsn->header_size && dsn->header_size <= dsn->original->size)
-		return dsn->header_size;
-	while (seen < HEADER_SEARCH && (span = chunk_cursor_span(&cursor, &data)) > 0) {
+		return dsn->header_size < HEADER_MAX ? dsn->header_size : HEADER_MAX;
+	while (seen < HEADER_MAX && (span = chunk_cursor_span(&cursor, &data)) > 0) {
 		for (size_t i = 0; i < span; i++, seen++) {
 			if (data[i] != (uint8_t)end[matched])
 				matched = data[i] == '\r';

@@ -14,6 +14,9 @@
 
 /** A group is closed before it could outgrow a batch (1 MiB). */
 #define GROUP_MAX (384u * 1024)
+/** Texts of one message's records, in bytes: they are for people, and the states of all its
+ * recipients must fit into one batch (MESSAGE_RECIPIENTS_MAX). */
+#define RECORD_TEXTS_MAX (96u * 1024)
 /** The audit looks at each recipient: once a second for so many, seldom for more. */
 #define AUDIT_PER_SECOND 100000u
 
@@ -109,13 +112,21 @@ void records_cut(struct queue_shard *shard, size_t bytes)
 
 /** @return entries consumed; the record is in the shard's scratch memory */
 static unsigned records_encode(struct queue_shard *shard, struct record_writer *writer,
-			       const struct record_entry *entries, unsigned count, uint64_t finish)
+			       const struct record_entry *entries, unsigned count, uint64_t finish,
+			       size_t *texts)
 {
 	unsigned done = 0;
 
 	record_begin(writer, shard->scratch, RECORD_SCRATCH, shard->now.wall_us, finish);
-	while (done < count && record_put(writer, &entries[done]))
-		done++;
+	for (; done < count; done++) {
+		struct record_entry entry = entries[done];
+
+		if (entry.text_size > *texts)
+			entry.text_size = 0;
+		if (!record_put(writer, &entry))
+			break;
+		*texts -= entry.text_size;
+	}
 	return done;
 }
 
@@ -123,11 +134,12 @@ int records_append(struct queue_shard *shard, uint32_t m, const struct record_en
 		   unsigned count, uint64_t finish, spool_done done, void *user)
 {
 	struct queue_message *message = index_message(&shard->index, m);
+	size_t texts = RECORD_TEXTS_MAX;
 	int result = 0;
 
 	while (count > 0 && result == 0) {
 		struct record_writer writer;
-		unsigned taken = records_encode(shard, &writer, entries, count, finish);
+		unsigned taken = records_encode(shard, &writer, entries, count, finish, &texts);
 		bool last = taken == count && !finish;
 
 		result = spool_append_state(shard->spool, &message->id, writer.data, writer.size,

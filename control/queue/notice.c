@@ -22,8 +22,10 @@
 #define TURN_MAX 64u
 /** What a notice may hold, so that it and its records fit in one batch. */
 #define RETURN_MAX (256u * 1024)
-/** Recipients in one notice. */
-#define RECIPIENTS_MAX 200u
+/** Recipients in one notice; each takes up to 4 KiB of it. */
+#define RECIPIENTS_MAX 100u
+/** Records beside those that a notice tells of, in one group with it. */
+#define ENDS_MAX 4096u
 
 static struct job *job_at(const struct queue_shard *shard, uint32_t j)
 {
@@ -243,6 +245,18 @@ static bool wants_body(const struct queue_shard *shard, const struct job *job)
 	       (job->kinds & JOB_DELAY && count_told(shard, message, DSN_DELAYED));
 }
 
+void job_body_failed(struct queue_shard *shard, uint32_t m)
+{
+	uint32_t j = index_message(&shard->index, m)->job;
+	struct job *job;
+
+	if (!j || !job_at(shard, j)->has_body)
+		return;
+	job = job_at(shard, j);
+	job->has_body = false;
+	job->body_lost = ++job->reads > 3;
+}
+
 /** @return 0 when the body is there or lost, -EAGAIN while it is being read */
 static int job_body(struct queue_shard *shard, struct job *job)
 {
@@ -250,16 +264,8 @@ static int job_body(struct queue_shard *shard, struct job *job)
 
 	if (!wants_body(shard, job) || job->body_lost)
 		return 0;
-	if (job->has_body) {
-		if (body_list(shard, job->message))
-			return 0;
-		if (index_message(&shard->index, job->message)->body)
-			return -EAGAIN;
-		/* It was read in vain. */
-		job->has_body = false;
-		job->body_lost = ++job->reads > 3;
-		return job->body_lost ? 0 : -EAGAIN;
-	}
+	if (job->has_body)
+		return body_list(shard, job->message) ? 0 : -EAGAIN;
 	held = body_hold(shard, job->message, NULL);
 	job->has_body = held >= 0;
 	return held == 1 ? 0 : -EAGAIN;
@@ -357,8 +363,13 @@ static unsigned job_entries(struct queue_shard *shard, const struct job *job, un
 
 		next = recipient->next;
 		if (job->kinds & JOB_FAILURE && recipient->state == RECIPIENT_FAILING) {
-			if (tells && wants_failure(recipient) && told-- == 0)
+			bool wants = tells && wants_failure(recipient);
+
+			if (wants && told-- == 0)
 				break;
+			/* The rest in the next turn: all must fit in one batch. */
+			if (!wants && count >= ENDS_MAX)
+				continue;
 			recipient_end(shard, r,
 				      recipient->flags & RECIPIENT_EXPIRES ? RECIPIENT_EXPIRED
 									   : RECIPIENT_BOUNCED,
@@ -370,6 +381,9 @@ static unsigned job_entries(struct queue_shard *shard, const struct job *job, un
 			if (recipient->state == RECIPIENT_WAITING)
 				due_us = wall_of(shard, schedule_due_us(&shard->index.due, r));
 			recipient->flags |= RECIPIENT_DELAY_TOLD;
+			/* What is not recorded is told again after a restart. */
+			if (count >= ENDS_MAX)
+				continue;
 			recipient_entry(shard, r, due_us, &entries[count++]);
 		}
 	}

@@ -530,6 +530,8 @@ void jobs_find_missed(struct queue_shard *shard);
 /** Recipients of the message became FAILING, or its delay notice is due. */
 void job_request(struct queue_shard *shard, uint32_t m, uint8_t kinds);
 void jobs_turn(struct queue_shard *shard);
+/** The message's body could not be read: a job that waited for it holds it no more. */
+void job_body_failed(struct queue_shard *shard, uint32_t m);
 /** When jobs_turn next has something to do. */
 uint64_t jobs_next(const struct queue_shard *shard);
 void jobs_free(struct queue_shard *shard);

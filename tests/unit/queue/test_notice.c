@@ -357,6 +357,65 @@ static void a_message_damaged_on_disk_is_bounced_without_its_content(void **stat
 	house_finish(&house);
 }
 
+/* A stranger chooses the size of the header; the notice and the ends must fit in one batch. */
+static void a_huge_header_does_not_lose_the_notice(void **state)
+{
+	const size_t size = 1200000;
+	static struct house house;
+	char *header = malloc(size + 3);
+	struct house_message message = {
+		.from = "sender@from.example",
+		.recipients = "bad@to.example",
+		.header = header,
+		.body_size = 10,
+	};
+
+	memset(header, 'h', size);
+	memcpy(header, "Subject: the original\r\nX: ", 26);
+	memcpy(header + size - 4, "\r\n\r\n", 5);
+	house_init(&house, 21);
+	house.decide = far_side;
+	house.settings.spool.segment_size = 8 << 20;
+	house.settings.spool.batch_bytes = 256 << 10;
+	house_start(&house);
+	send_message(&house, &message);
+	assert_true(house_run_dry(&house, 60 * HOUSE_SECOND));
+	assert_int_equal(house.shard->unrecorded, 0);
+	assert_int_equal(house.notice_count, 1);
+	assert_has(house.notices[0].text, "Subject: the original");
+	house_stop(&house);
+	house_start(&house);
+	assert_int_equal(house_ledger(&house).queued, 0);
+	free(header);
+	house_finish(&house);
+}
+
+/* The ends of a long list without a notice are more than a batch holds. */
+static void many_ends_of_one_message_are_all_recorded(void **state)
+{
+	const unsigned count = 12000;
+	static struct house house;
+	char *recipients = calloc(count, 32), *to = recipients;
+
+	house_init(&house, 22);
+	resolver_sim_fail(house.resolver, "dead.example", RESOLUTION_NO_DOMAIN,
+			  "no such domain, and this is a long reason for it");
+	house_start(&house);
+	for (unsigned i = 0; i < count; i++)
+		to += sprintf(to, "%sr%u@dead.example", i ? " " : "", i);
+	house_send(&house, "", recipients);
+	assert_true(house_run_dry(&house, 60 * HOUSE_SECOND));
+	assert_int_equal(house_ledger(&house).bounced, count);
+	assert_int_equal(house.shard->unrecorded, 0);
+	house_check_ledger(&house);
+	house_stop(&house);
+	house_start(&house);
+	assert_int_equal(house_ledger(&house).queued, 0);
+	assert_int_equal(house_ledger(&house).bounced, count);
+	free(recipients);
+	house_finish(&house);
+}
+
 static void xtext_is_decoded(void **state)
 {
 	char out[64];
@@ -384,6 +443,8 @@ int main(void)
 		cmocka_unit_test(a_bounce_and_its_notice_are_never_apart),
 		cmocka_unit_test(a_bounce_storm_is_worked_off_in_bounded_memory),
 		cmocka_unit_test(a_message_damaged_on_disk_is_bounced_without_its_content),
+		cmocka_unit_test(a_huge_header_does_not_lose_the_notice),
+		cmocka_unit_test(many_ends_of_one_message_are_all_recorded),
 		cmocka_unit_test(xtext_is_decoded),
 	};
 
