@@ -348,7 +348,8 @@ size_t smtp_client_input(struct smtp_client *client, const uint8_t *data, size_t
 		}
 		if (status == REPLY_DONE)
 			on_reply(client, taken < size);
-		else if (client->state == CLIENT_STATE_IDLE)
+		else if (client->state == CLIENT_STATE_IDLE && client->deadline_us == MR_NEVER)
+			/* Once: an octet now and then must not hold the connection for ever. */
 			client_wait(client, client->settings.command_timeout_us);
 	}
 	return taken;

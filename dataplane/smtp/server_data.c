@@ -8,10 +8,15 @@
 #include <stdio.h>
 #include <string.h>
 
-/** A whole message has the data timeout and as long as its octets may take at the lowest rate. */
+/**
+ * A whole message has the data timeout and as long as its octets may take at the lowest rate; but
+ * what came fast earns no silence beyond the data timeout, or a big message's chunks could be held
+ * for hours.
+ */
 static void set_data_deadline(struct server_engine *engine)
 {
 	const struct view_limits *limits = &engine->listener->limits;
+	uint64_t silent_us = engine->now->mono_us + limits->data_timeout_us;
 	uint64_t earned_us = 0;
 
 	if (limits->minimum_rate)
@@ -19,6 +24,8 @@ static void set_data_deadline(struct server_engine *engine)
 	else
 		engine->data_started_us = engine->now->mono_us;
 	engine->deadline_us = engine->data_started_us + limits->data_timeout_us + earned_us;
+	if (engine->deadline_us > silent_us)
+		engine->deadline_us = silent_us;
 }
 
 /** RFC 3848; RFC 6531, 4.3. */

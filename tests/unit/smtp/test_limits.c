@@ -493,6 +493,30 @@ static void s16_data_above_the_minimum_rate_goes_on(void **state)
 	dialogue_run_once(NULL, fast_enough);
 }
 
+static void burst_and_silence(struct dialogue *d)
+{
+	char line[1001];
+
+	memset(line, 'x', 998);
+	strcpy(line + 998, "\r\n");
+	dialogue_data(d);
+	dialogue_say(d, HEADER);
+	/* At 500 octets a second this would earn 1400 s. */
+	for (unsigned i = 0; i < 700; i++)
+		dialogue_say(d, line);
+	dialogue_wait(d, 599 * US_PER_S);
+	assert_false(d->closed);
+	dialogue_wait(d, US_PER_S);
+	dialogue_expect(d, "421 4.4.2");
+	assert_true(d->closed);
+	assert_int_equal(d->message_count, 0);
+}
+
+static void s16_what_came_fast_earns_no_long_silence(void **state)
+{
+	dialogue_run_once(NULL, burst_and_silence);
+}
+
 static void implicit(struct dialogue *d)
 {
 	d->listener.tls = LISTENER_TLS_IMPLICIT;
@@ -783,6 +807,7 @@ int main(void)
 		cmocka_unit_test(s16_a_command_has_one_deadline_for_its_whole_line),
 		cmocka_unit_test(s16_data_below_the_minimum_rate_is_cut_off),
 		cmocka_unit_test(s16_data_above_the_minimum_rate_goes_on),
+		cmocka_unit_test(s16_what_came_fast_earns_no_long_silence),
 		cmocka_unit_test(s16_a_handshake_has_a_deadline),
 		cmocka_unit_test(s16_a_client_that_reads_nothing_is_not_listened_to),
 		cmocka_unit_test(s22_a_message_over_the_limit_is_read_to_its_end_and_refused),
