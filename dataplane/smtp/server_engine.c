@@ -335,9 +335,14 @@ static size_t skip_line(struct server_engine *engine, const char *data, size_t s
 static bool keep_line(struct server_engine *engine, const char *data, size_t size)
 {
 	if (!engine->line) {
-		engine->line = chunk_alloc(engine->environment->chunks);
+		struct server_environment *environment = engine->environment;
+
+		/* Many clients with half a line each must not take the chunks that deliveries need;
+		 * lines may go deeper into the reserve than bodies. */
+		if (chunk_pool_available(environment->chunks) >= environment->chunk_reserve / 4)
+			engine->line = chunk_alloc(environment->chunks);
 		if (!engine->line) {
-			engine->environment->counters.overload++;
+			environment->counters.overload++;
 			server_reply(engine, REPLY_OVERLOAD);
 			return false;
 		}

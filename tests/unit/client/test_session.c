@@ -352,6 +352,32 @@ static void idle_session_with_half_a_reply_has_a_deadline(void **state)
 				    "S 250 x\nE ready\nS* 42\ntimeout\nE failed\n-\n"});
 }
 
+static int write_nowhere(void *context, const void *data, size_t size)
+{
+	return 0;
+}
+
+static void c9_trickled_octets_do_not_hold_an_idle_session(void **state)
+{
+	static const char dialogue[] = "220 x\r\n", ehlo[] = "250 x\r\n";
+	static const struct path_settings path = {.greeting_timeout_us = 300 * US_PER_S,
+						  .command_timeout_us = 300 * US_PER_S};
+	const struct smtp_client_settings settings = {.ehlo_name = "x", .path = &path};
+	const struct smtp_client_sink sink = {.write = write_nowhere};
+	struct smtp_client client;
+
+	smtp_client_init(&client, &settings, &sink, 0);
+	smtp_client_input(&client, (const uint8_t *)dialogue, 7, 0);
+	smtp_client_input(&client, (const uint8_t *)ehlo, 7, 0);
+	assert_int_equal(smtp_client_event(&client), CLIENT_EVENT_READY);
+	assert_int_equal(client.deadline_us, MR_NEVER);
+	for (uint64_t s = 0; s < 5; s++)
+		assert_int_equal(smtp_client_input(&client, (const uint8_t *)"421-\n" + s, 1,
+						   s * 60 * US_PER_S),
+				 1);
+	assert_int_equal(client.deadline_us, 300 * US_PER_S);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -376,6 +402,7 @@ int main(void)
 		cmocka_unit_test(c3_replies_before_commands_end_the_session),
 		cmocka_unit_test(idle_session_ends_with_421),
 		cmocka_unit_test(idle_session_with_half_a_reply_has_a_deadline),
+		cmocka_unit_test(c9_trickled_octets_do_not_hold_an_idle_session),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

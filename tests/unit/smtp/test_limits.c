@@ -671,6 +671,28 @@ static void s22_below_the_chunk_reserve_new_mail_is_452(void **state)
 	dialogue_run(reserve, under_reserve);
 }
 
+static void half_a_line(struct dialogue *d)
+{
+	struct chunk_list taken = {0};
+
+	dialogue_ehlo(d);
+	d->environment.chunk_reserve = 64;
+	while (chunk_pool_available(d->pool) > 15)
+		chunk_list_push(&taken, chunk_alloc(d->pool));
+	dialogue_say(d, "NOOP\r\n");
+	dialogue_expect(d, "250");
+	dialogue_say(d, "NO");
+	dialogue_expect(d, "421 4.3.2");
+	assert_true(d->closed);
+	assert_int_equal(chunk_pool_available(d->pool), 15);
+	chunk_list_free(&taken, d->pool);
+}
+
+static void s16_half_lines_leave_the_chunk_reserve_alone(void **state)
+{
+	dialogue_run_once(NULL, half_a_line);
+}
+
 static void unlimited(struct dialogue *d)
 {
 	d->listener.limits.message_size = 0;
@@ -814,6 +836,7 @@ int main(void)
 		cmocka_unit_test(s22_the_limit_holds_to_the_octet),
 		cmocka_unit_test(s22_memory_that_runs_out_in_data_is_452),
 		cmocka_unit_test(s22_below_the_chunk_reserve_new_mail_is_452),
+		cmocka_unit_test(s16_half_lines_leave_the_chunk_reserve_alone),
 		cmocka_unit_test(s22_a_declared_size_that_does_not_fit_now_is_452),
 		cmocka_unit_test(s22_a_spool_that_does_not_accept_refuses_mail_at_mail),
 		cmocka_unit_test(s22_every_commit_result_has_its_reply),
