@@ -114,10 +114,12 @@ static void reset_input(struct net_stack *stack, struct tcb *tcb, const struct t
 		tcb_finish(stack, tcb, TCP_RESET);
 }
 
-/* RFC 7323, 4.3 (2). */
+/* RFC 7323, 4.3 (2); only with an ACK that is believed (RFC 5961, 5.2), or a stranger who hits the
+ * window could put the peer's real segments in the past. */
 static void update_ts_recent(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *s)
 {
-	if (!s->has_timestamp || (tcb->flags & TCB_TIMESTAMPS) == 0)
+	if (!s->has_timestamp || (tcb->flags & TCB_TIMESTAMPS) == 0 ||
+	    seq_lt(tcb->snd_nxt, s->ack) || seq_lt(s->ack, tcb->snd_una - tcb->max_wnd))
 		return;
 	if (seq_le(s->seq, tcb->last_ack_sent) &&
 	    (!seq_lt(s->ts_val, tcb->ts_recent) ||

@@ -135,6 +135,10 @@ bool time_wait_input(struct net_stack *stack, const struct net_packet *packet,
 			return false;
 		}
 	}
+	/* In order and empty: nothing to say, or two ends in TIME-WAIT would answer each other's
+	 * ACKs for a minute. */
+	if (tcp_segment_span(s) == 0 && s->seq == r->rcv_nxt)
+		return true;
 	if (!rate_limit_take(&stack->tcp->rst_limit, stack->now_us))
 		return true;
 	tcp_reply_ack(stack, packet, s, r->snd_nxt, r->rcv_nxt, timestamps,

@@ -69,9 +69,10 @@ void tcp_set_retransmission(struct net_stack *stack, struct tcb *tcb)
 		tcb->rtx_kind = us != 0 ? TCB_TIMER_PROBE : TCB_TIMER_RTO;
 		if (us == 0)
 			us = rtt_timeout_us(tcb);
-	} else if (tcb->send_end != tcb->snd_nxt && (tcb->flags & TCB_FIN_SENT) == 0) {
-		/* Something to send, nothing in flight: only the peer's window can be in the way.
-		 */
+	} else if ((tcb->flags & TCB_FIN_SENT) == 0 &&
+		   (tcb->send_end != tcb->snd_nxt || (tcb->flags & TCB_FIN_QUEUED) != 0)) {
+		/* Something to send, nothing in flight: the peer's window is in the way, or there
+		 * is no way out. A FIN that could not leave waits here too. */
 		tcb->rtx_kind = TCB_TIMER_PERSIST;
 		us = rtt_timeout_us(tcb);
 		if ((tcb->flags & TCB_PERSISTING) == 0) /* the user timeout counts from here */

@@ -48,6 +48,25 @@ static void rfc_5961_data_with_an_impossible_ack_is_not_taken(void **state)
 	dialog_end(&d);
 }
 
+static void a_stranger_s_timestamp_does_not_put_the_peer_in_the_past(void **state)
+{
+	struct dialog d = connected(&v4, &full);
+	uint32_t ack = d.ack;
+
+	/* The sequence number was hit, the acknowledgement was not. */
+	d.ts += 0x40000000;
+	d.ack += 100000000;
+	says_at(&d, A, 0, "evil", 4);
+	d.seq -= 4;
+	d.ts -= 0x40000000;
+	d.ack = ack;
+	hears(&d, A, 0, 0); /* the challenge */
+	says_at(&d, A, 0, "good", 4);
+	assert_int_equal(d.c->received_size, 4);
+	assert_memory_equal(d.c->received, "good", 4);
+	dialog_end(&d);
+}
+
 static void an_optimistic_ack_moves_nothing(void **state)
 {
 	struct dialog d = connected(&v4, &with_sack);
@@ -301,6 +320,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rfc_5961_challenge_acks_are_limited_per_connection),
 		cmocka_unit_test(rfc_5961_data_with_an_impossible_ack_is_not_taken),
+		cmocka_unit_test(a_stranger_s_timestamp_does_not_put_the_peer_in_the_past),
 		cmocka_unit_test(an_optimistic_ack_moves_nothing),
 		cmocka_unit_test(ack_division_gains_no_window),
 		cmocka_unit_test(duplicate_acks_without_sack_release_no_more_than_was_sent),

@@ -416,6 +416,60 @@ static void a_lost_fin_is_sent_again(void **state)
 	dialog_end(&d);
 }
 
+/* Take the way to the peer away, or give it back. */
+static void set_way(struct dialog *d, uint8_t prefix_length)
+{
+	d->h->view_address.prefix_length = prefix_length;
+	assert_int_equal(net_stack_configure(d->h->stack, &d->h->view, &d->h->now), 0);
+}
+
+static void a_fin_without_a_way_out_waits_for_one(void **state)
+{
+	struct dialog d = connected(&v4, &full);
+
+	set_way(&d, 32);
+	harness_close(d.c);
+	hears_nothing(&d);
+	harness_advance(d.h, 2000000);
+	hears_nothing(&d);
+	set_way(&d, 24);
+	for (unsigned i = 0; i < 300 && (d.s.flags & F) == 0; i++) { /* probes first */
+		harness_advance(d.h, 100000);
+		while ((d.s.flags & F) == 0 && dialog_take(&d))
+			;
+	}
+	assert_int_equal(d.s.flags & ~P, F | A);
+	assert_int_equal(d.s.seq, d.ack);
+	dialog_end(&d);
+}
+
+static void a_fin_without_a_way_out_gives_up_in_the_end(void **state)
+{
+	struct dialog d = connected(&v4, &full);
+
+	set_way(&d, 32);
+	harness_close(d.c);
+	hears_nothing(&d);
+	harness_advance(d.h, 299000000);
+	assert_false(d.c->closed);
+	harness_advance(d.h, 2000000);
+	assert_true(d.c->closed);
+	assert_int_equal(d.c->reason, TCP_TIMED_OUT);
+	assert_int_equal(connections(&d), 0);
+	dialog_end(&d);
+}
+
+static void time_wait_does_not_answer_an_ack_in_order(void **state)
+{
+	struct dialog d = in_time_wait(&full);
+
+	says(&d, A); /* two ends in TIME-WAIT would go on with it for a minute */
+	hears_nothing(&d);
+	says_at(&d, A, -1, NULL, 0);
+	hears(&d, A, 0, 0);
+	dialog_end(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -442,6 +496,9 @@ int main(void)
 		cmocka_unit_test(must_20_the_user_timeout_gives_up_on_unacknowledged_data),
 		cmocka_unit_test(an_address_that_goes_away_aborts_its_connections),
 		cmocka_unit_test(a_lost_fin_is_sent_again),
+		cmocka_unit_test(a_fin_without_a_way_out_waits_for_one),
+		cmocka_unit_test(a_fin_without_a_way_out_gives_up_in_the_end),
+		cmocka_unit_test(time_wait_does_not_answer_an_ack_in_order),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
