@@ -34,6 +34,27 @@ static int64_t born_of(const struct queue_shard *shard, uint64_t created_us)
 	return (int64_t)shard->now.mono_us - (int64_t)(shard->now.wall_us - created_us);
 }
 
+/** Messages that ended may be known as such only at the end of the log: while it is read there are
+ * more than ever were at once. A full queue must be able to start again. */
+static bool recover_room(struct queue_shard *shard, uint32_t recipients)
+{
+	return slab_make_room(&shard->index.messages, 1) == 0 &&
+	       slab_make_room(&shard->index.recipients, recipients) == 0 &&
+	       slab_make_room(&shard->domains, recipients) == 0;
+}
+
+/** Back to the size that was asked for; or, when more is queued than that, what is there and room
+ * for notices about it. */
+static void table_settle(struct slab *slab, uint32_t maximum)
+{
+	uint32_t reserve = slab->used / 20 + 1;
+
+	if (slab->used <= maximum)
+		slab->maximum = maximum;
+	else if (slab_make_room(slab, reserve) == 0)
+		slab->maximum = slab->used + reserve;
+}
+
 static void recover_message(void *context, const struct message_id *id, uint32_t flags,
 			    const uint8_t *bytes, size_t size, uint64_t body_size,
 			    const struct spool_location *location)
@@ -52,7 +73,9 @@ static void recover_message(void *context, const struct message_id *id, uint32_t
 		recovery->bad_records++;
 		return;
 	}
-	m = index_insert(&shard->index, id, flags, body_size, &envelope);
+	m = 0;
+	if (recover_room(shard, envelope.recipient_count))
+		m = index_insert(&shard->index, id, flags, body_size, &envelope);
 	envelope_release(&envelope);
 	if (!m || message_name_domains(shard, m) < 0 || index_publish(&shard->index, m) < 0) {
 		recovery->error = -ENOSPC;
@@ -371,15 +394,22 @@ int shard_recover(struct queue_shard *shard, char *error)
 		.note = recover_note,
 	};
 
+	const uint32_t messages_max = shard->index.messages.maximum;
+	const uint32_t recipients_max = shard->index.recipients.maximum;
+	const uint32_t domains_max = shard->domains.maximum;
+
 	shard->spool = spool_open(&shard->settings.spool, &callbacks, &shard->now,
 				  &shard->recovered, error);
+	table_settle(&shard->index.messages, messages_max);
+	table_settle(&shard->index.recipients, recipients_max);
+	table_settle(&shard->domains, domains_max);
 	if (!shard->spool) {
 		free(recovery.finished);
 		return -EIO;
 	}
 	if (recovery.error < 0) {
 		free(recovery.finished);
-		snprintf(error, 256, "the spool holds more than the tables of the queue: %s",
+		snprintf(error, 256, "the queue cannot be held in memory: %s",
 			 strerror(-recovery.error));
 		return recovery.error;
 	}

@@ -16,6 +16,33 @@ int slab_init(struct slab *slab, uint32_t record_size, uint32_t maximum)
 	return slab->blocks ? 0 : -ENOMEM;
 }
 
+int slab_make_room(struct slab *slab, uint32_t more)
+{
+	const uint64_t limit = (UINT64_C(1) << 31) - SLAB_BLOCK;
+	uint64_t maximum = 2 * ((uint64_t)slab->used + more);
+	uint32_t blocks_max;
+	uint8_t **blocks;
+
+	if ((uint64_t)slab->used + more <= slab->maximum)
+		return 0;
+	if (maximum > limit)
+		maximum = limit;
+	if ((uint64_t)slab->used + more > maximum)
+		return -ENOMEM;
+	blocks_max = (uint32_t)((maximum + 1 + SLAB_BLOCK - 1) >> SLAB_BLOCK_SHIFT);
+	if (blocks_max > slab->blocks_max) {
+		blocks = realloc(slab->blocks, blocks_max * sizeof(*blocks));
+		if (!blocks)
+			return -ENOMEM;
+		memset(blocks + slab->blocks_max, 0,
+		       (blocks_max - slab->blocks_max) * sizeof(*blocks));
+		slab->blocks = blocks;
+		slab->blocks_max = blocks_max;
+	}
+	slab->maximum = (uint32_t)maximum;
+	return 0;
+}
+
 void slab_finish(struct slab *slab)
 {
 	for (uint32_t i = 0; i < slab->block_count; i++)

@@ -32,6 +32,8 @@ struct slab {
 /** @param maximum records at most, below 2^31 @return 0 or -ENOMEM */
 int slab_init(struct slab *slab, uint32_t record_size, uint32_t maximum);
 void slab_finish(struct slab *slab);
+/** Allow for so many more than are in use now, at least. @return 0 or -ENOMEM */
+int slab_make_room(struct slab *slab, uint32_t more);
 /** @return the index of a zeroed record, or 0 when the maximum is reached or memory is short */
 uint32_t slab_alloc(struct slab *slab);
 void slab_free(struct slab *slab, uint32_t index);

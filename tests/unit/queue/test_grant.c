@@ -402,6 +402,30 @@ static void full_tables_refuse_and_recover(void **state)
 	house_finish(&house);
 }
 
+/** Refusing to start would be a state without an end. */
+static void more_than_the_tables_hold_is_recovered_and_drains(void **state)
+{
+	static struct house house;
+
+	house_init(&house, 63);
+	house.worker_chunks = 8192;
+	house.hold = true;
+	house_start(&house);
+	submit_many(&house, 3000, "x@c.example", 100);
+	house_run(&house, HOUSE_SECOND);
+	house_crash(&house);
+	house.settings.messages_max = 100;
+	house.settings.recipients_max = 200;
+	house.hold = false;
+	house.ignore_duplicates = true;
+	house_start(&house);
+	assert_int_equal(house_ledger(&house).queued, 3000);
+	assert_int_equal(queue_shard_refusal(house.shard), COMMIT_OVERLOAD);
+	assert_true(house_run_dry(&house, 60 * HOUSE_SECOND));
+	assert_int_equal(house_ledger(&house).delivered, 3000);
+	house_finish(&house);
+}
+
 /** Y9 */
 static void a_stalled_event_log_stops_new_mail_and_loses_nothing(void **state)
 {
@@ -430,6 +454,7 @@ static void a_broken_disk_refuses_and_stops_deliveries(void **state)
 	struct message_id id;
 
 	house_init(&house, 63);
+	house.worker_chunks = 8192;
 	house_start(&house);
 	house_send(&house, "", "x@c.example");
 	assert_true(house_run_dry(&house, 10 * HOUSE_SECOND));
@@ -674,6 +699,7 @@ int main(void)
 		cmocka_unit_test(the_rate_is_kept_and_says_when),
 		cmocka_unit_test(bodies_stay_within_their_budget),
 		cmocka_unit_test(full_tables_refuse_and_recover),
+		cmocka_unit_test(more_than_the_tables_hold_is_recovered_and_drains),
 		cmocka_unit_test(a_stalled_event_log_stops_new_mail_and_loses_nothing),
 		cmocka_unit_test(a_broken_disk_refuses_and_stops_deliveries),
 		cmocka_unit_test(a_new_configuration_routes_waiting_mail_anew),
