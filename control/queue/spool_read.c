@@ -365,9 +365,10 @@ void reader_continue(struct spool *spool, struct reader *reader)
 		uint64_t size = (uint64_t)missing > WALK_WINDOW ? (uint64_t)missing : WALK_WINDOW;
 		bool too_long = (uint64_t)missing + SPOOL_BLOCK > buffer_size(spool);
 
-		if (!too_long && refill(spool, reader, size) == 0)
+		/* That the disk takes no more is not damage: mail bounces for that. */
+		missing = too_long ? -EBADMSG : refill(spool, reader, size);
+		if (missing == 0)
 			return;
-		missing = -EBADMSG;
 	}
 	if (missing == -EBADMSG && retry(spool, reader))
 		return;

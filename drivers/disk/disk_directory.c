@@ -289,12 +289,25 @@ static bool can_direct(int directory_fd)
 	return true;
 }
 
+static int flush_parent(int directory_fd)
+{
+	int fd = openat(directory_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int result;
+
+	if (fd < 0)
+		return -errno;
+	result = fsync(fd) == 0 ? 0 : -errno;
+	close(fd);
+	return result;
+}
+
 static int lock_directory(struct disk_directory *directory, const struct disk_settings *settings,
 			  char *error)
 {
+	bool made = mkdir(settings->directory, 0700) == 0;
 	int result;
 
-	if (mkdir(settings->directory, 0700) != 0 && errno != EEXIST) {
+	if (!made && errno != EEXIST) {
 		result = -errno;
 		snprintf(error, 256, "cannot make %s: %s", settings->directory, strerror(-result));
 		return result;
@@ -308,6 +321,14 @@ static int lock_directory(struct disk_directory *directory, const struct disk_se
 	if (flock(directory->fd, LOCK_EX | LOCK_NB) != 0) {
 		result = -errno;
 		snprintf(error, 256, "%s is in use by another process", settings->directory);
+		close(directory->fd);
+		return result;
+	}
+	/* The directory's own name must outlive the power too. */
+	result = made ? flush_parent(directory->fd) : 0;
+	if (result != 0) {
+		snprintf(error, 256, "cannot flush the directory above %s: %s", settings->directory,
+			 strerror(-result));
 		close(directory->fd);
 		return result;
 	}
