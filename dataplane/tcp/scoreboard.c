@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#define BOARD_SMALL (2 * BOARD_RECORDS) /* records that a connection may nearly always have */
+
 int board_pool_init(struct board_pool *pool, uint32_t blocks)
 {
 	*pool = (struct board_pool){.capacity = blocks};
@@ -32,7 +34,14 @@ bool board_has_room(const struct tcp_layer *layer, const struct tcb *tcb)
 {
 	if (tcb->board_count >= BOARD_MAX)
 		return false;
-	return !tail_full(layer, tcb) || layer->board.used < layer->board.capacity;
+	if (!tail_full(layer, tcb))
+		return true;
+	/* The last quarter is for those that hold little: peers that announce tiny segments and
+	 * stop acknowledging must not silence all others. */
+	if (tcb->board_count >= BOARD_SMALL &&
+	    layer->board.used >= layer->board.capacity - layer->board.capacity / 4)
+		return false;
+	return layer->board.used < layer->board.capacity;
 }
 
 static uint32_t block_alloc(struct board_pool *pool)
