@@ -11,6 +11,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import termios
 import time
 
 import burst
@@ -139,7 +140,12 @@ def prompt(practice):
         note(f"ip netns exec {practice.network.names[role]} bash    # {what}")
     note(f"configuration: {practice.appliance.config}    mail that arrived: {practice.receivers.store}")
     if sys.stdin.isatty():
-        subprocess.run([str(cli), "--socket", str(socket)], check=False)
+        # Ctrl-C ends the CLI in the middle of a line: the terminal must be as it was all the same.
+        before = termios.tcgetattr(sys.stdin)
+        try:
+            subprocess.run([str(cli), "--socket", str(socket)], check=False)
+        finally:
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
     else:
         for line in sys.stdin:
             if line.strip() in ("exit", "quit"):

@@ -317,7 +317,7 @@ static int start_threads(struct appliance *appliance, char *error)
 		struct worker_thread *w = &appliance->workers[i];
 		char name[16];
 
-		snprintf(name, sizeof(name), "worker%u", i);
+		snprintf(name, sizeof(name), "worker%u", i % 100);
 		code = thread_start(&w->thread, name, w->core, run_worker, w);
 		w->running = code == 0;
 		if (code < 0)
@@ -487,7 +487,7 @@ static void report_restarts(struct appliance *appliance, const struct configurat
 			    json_t *report)
 {
 	char lines[32][256];
-	unsigned count = config_needs_restart(appliance->configuration, next, lines, 32);
+	unsigned count = config_needs_restart(appliance->started_with, next, lines, 32);
 
 	for (unsigned i = 0; i < count; i++) {
 		log_warning("config", "needs a restart: %s", lines[i]);
@@ -566,7 +566,8 @@ static int adopt(struct appliance *appliance, struct configuration *next, json_t
 	report_restarts(appliance, next, report);
 	if (appliance_open_log(config_system(next), error) < 0)
 		report_line(report, error);
-	config_free(appliance->configuration);
+	if (appliance->configuration != appliance->started_with)
+		config_free(appliance->configuration);
 	appliance->configuration = next;
 	certificate_set_free(appliance->certificates);
 	appliance->certificates = certificates;

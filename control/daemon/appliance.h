@@ -41,6 +41,7 @@ struct worker_thread {
 struct appliance {
 	const char *config_file;
 	struct configuration *configuration; /**< the one in force */
+	struct configuration *started_with;  /**< ports, workers and memory are as this says */
 	uint64_t revision;
 	uint64_t configured_us; /**< wall clock of the last successful load */
 	uint64_t started_us;	/**< wall clock */

@@ -269,6 +269,8 @@ static void take_down(struct daemon *daemon)
 	telemetry_stop(daemon->telemetry);
 	management_destroy(daemon->management);
 	appliance_stop(&daemon->appliance);
+	if (daemon->appliance.started_with != daemon->appliance.configuration)
+		config_free(daemon->appliance.started_with);
 	config_free(daemon->appliance.configuration);
 }
 
@@ -291,6 +293,7 @@ int main(int argc, char **argv)
 	}
 	daemon.appliance.config_file = options.config_file;
 	daemon.appliance.configuration = load(options.config_file);
+	daemon.appliance.started_with = daemon.appliance.configuration;
 	if (!daemon.appliance.configuration)
 		return 1;
 	if (options.check) {

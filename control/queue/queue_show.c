@@ -199,6 +199,7 @@ struct domain_sum {
 	uint64_t routing, ready, loaned, waiting, failing;
 	uint64_t oldest_us; /**< wall clock */
 	uint64_t next_us;   /**< monotonic */
+	uint32_t next;	    /**< the recipient that is due then */
 };
 
 static void domain_add(const struct queue_shard *shard, struct domain_sum *sum, uint32_t r)
@@ -216,14 +217,17 @@ static void domain_add(const struct queue_shard *shard, struct domain_sum *sum, 
 	if (recipient->state == RECIPIENT_WAITING) {
 		uint64_t due = schedule_due_us(&shard->index.due, r);
 
-		if (!sum->next_us || due < sum->next_us)
+		if (!sum->next_us || due < sum->next_us) {
 			sum->next_us = due;
+			sum->next = r;
+		}
 	}
 }
 
 static json_t *show_domain(const struct queue_shard *shard, const struct queue_domain *domain,
 			   const struct domain_sum *sum)
 {
+	const char *host, *reason = NULL;
 	json_t *json = json_object();
 
 	json_object_set_new(json, "domain", text(domain->name));
@@ -243,8 +247,12 @@ static json_t *show_domain(const struct queue_shard *shard, const struct queue_d
 	if (domain->state == DOMAIN_DELAYED)
 		json_object_set_new(json, "next_lookup_us", wall(shard, domain->until_us));
 	if (domain->reason)
-		json_object_set_new(json, "reason",
-				    text(text_bytes(&shard->index.texts, domain->reason, NULL)));
+		reason = text_bytes(&shard->index.texts, domain->reason, NULL);
+	else if (sum->next)
+		reason = index_reason(&shard->index, index_recipient(&shard->index, sum->next),
+				      &host);
+	if (reason)
+		json_object_set_new(json, "reason", text(reason));
 	return json;
 }
 
