@@ -165,6 +165,17 @@ static struct disk *open_disk(const struct config_system *system, unsigned shard
 	return disk_open(&settings, error);
 }
 
+/* A configuration that was just loaded learns its number: events carry it. */
+static const struct queue_settings_view *queue_view(const struct configuration *configuration,
+						    uint64_t revision)
+{
+	struct queue_settings_view *view =
+		(struct queue_settings_view *)config_queue(configuration);
+
+	view->revision = revision;
+	return view;
+}
+
 static int create_shard(struct appliance *appliance, unsigned index, const struct mr_now *now,
 			char *error)
 {
@@ -226,8 +237,8 @@ static int create_shard(struct appliance *appliance, unsigned index, const struc
 		settings.workers[settings.worker_count].home = (uint16_t)w;
 		settings.worker_count++;
 	}
-	thread->shard =
-		queue_shard_create(&settings, config_queue(appliance->configuration), now, error);
+	thread->shard = queue_shard_create(
+		&settings, queue_view(appliance->configuration, appliance->revision), now, error);
 	return thread->shard ? 0 : -EIO;
 }
 
@@ -559,7 +570,7 @@ static int adopt(struct appliance *appliance, struct configuration *next, json_t
 	}
 	for (unsigned i = 0; i < appliance->shard_count; i++) {
 		struct adoption adoption = {.shard = appliance->shards[i].shard,
-					    .view = config_queue(next)};
+					    .view = queue_view(next, appliance->revision + 1)};
 
 		executor_call(appliance->shards[i].executor, adopt_in_shard, &adoption);
 	}
