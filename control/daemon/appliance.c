@@ -7,6 +7,7 @@
 #include "control/telemetry/log.h"
 #include "drivers/disk/disk.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -247,6 +248,8 @@ static int create_worker(struct appliance *appliance, unsigned index, const stru
 {
 	const struct config_system *system = config_system(appliance->configuration);
 	struct worker_thread *thread = &appliance->workers[index];
+
+	assert(appliance->shard_count > 0);
 	struct worker_settings settings = {
 		.index = (uint16_t)index,
 		.count = (uint16_t)appliance->worker_count,

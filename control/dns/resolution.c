@@ -261,6 +261,7 @@ void resolution_choose_hosts(struct resolution *resolution, const struct exchang
 
 	for (unsigned i = 0; i < count; i++)
 		order[i] = &exchangers->list[i];
+	/* NOLINTNEXTLINE(bugprone-sizeof-expression): it is pointers that are sorted */
 	qsort(order, count, sizeof(order[0]), by_preference);
 	name_site(resolution, exchangers);
 	resolution->host_count = 0;
