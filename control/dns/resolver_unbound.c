@@ -383,8 +383,8 @@ static bool unbound_poll(struct resolver *resolver, const struct mr_now *now)
 	while (ready.next != &ready) {
 		struct lookup *lookup = ready.next;
 
-		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): those that were freed had left the
-		 * list */
+		/* Those that were freed had left the list. */
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
 		list_remove(lookup);
 		if (lookup->done) {
 			answer(lookup, now);
@@ -421,8 +421,8 @@ static void free_list(struct lookup *head)
 	while (head->next && head->next != head) {
 		struct lookup *lookup = head->next;
 
-		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): those that were freed had left the
-		 * list */
+		/* Those that were freed had left the list. */
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
 		list_remove(lookup);
 		free(lookup);
 	}
