@@ -281,8 +281,8 @@ static struct certificate *load_kept(const char *path, const char *hostname, uin
 
 static int make_and_store(const char *directory, const char *path, const char *hostname)
 {
-	char *pem;
-	size_t size;
+	char *pem = NULL;
+	size_t size = 0;
 	int result = tls_global_init();
 
 	if (result == 0)

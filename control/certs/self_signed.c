@@ -53,6 +53,7 @@ static int encode_alternative_name(const char *hostname, uint8_t *out)
 	p = put_length(p, name + (name < 128 ? 2 : 3));
 	*p++ = 0x82;
 	p = put_length(p, name);
+	/* NOLINTNEXTLINE(bugprone-not-null-terminated-result): DER has lengths */
 	memcpy(p, hostname, name);
 	return (int)(p + name - out);
 }

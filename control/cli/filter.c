@@ -71,7 +71,7 @@ static int add(struct filter *filter, const char *word, const char *value, char 
 	}
 	word = filters[which].word;
 	if (strcmp(word, "display") == 0) {
-		if (strncmp("json", value, strlen(value)) != 0) {
+		if (!value || strncmp("json", value, strlen(value)) != 0) {
 			snprintf(error, size, "| display: there is json");
 			return -EINVAL;
 		}

@@ -102,7 +102,6 @@ static void put_cell(FILE *out, const struct column *column, const char *text, b
 	if (width > column->width) {
 		size_t size = render_fit(text, column->width - 2);
 
-		width = column->width;
 		fprintf(out, "%.*s..", (int)size, text);
 		return;
 	}

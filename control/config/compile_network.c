@@ -117,7 +117,7 @@ static void compile_address(struct configuration *c, const struct lyd_node *node
 static const struct view_address *gateway_network(const struct configuration *c,
 						  const struct view_route *route)
 {
-	for (unsigned i = 0; i < c->view.address_count; i++) {
+	for (unsigned i = 0; c->view.addresses && i < c->view.address_count; i++) {
 		const struct view_address *a = &c->view.addresses[i];
 
 		if (a->port == route->port && ip_is_v4(&a->address) == ip_is_v4(&route->gateway) &&
