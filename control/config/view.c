@@ -194,8 +194,8 @@ unsigned config_needs_restart(const struct configuration *old, const struct conf
 	differ_number(&d, "system workers", a->worker_count, b->worker_count);
 	differ(&d, memcmp(a->worker_cores, b->worker_cores, sizeof(a->worker_cores)) == 0,
 	       "system worker-cores", "(as running)", "(as in the file)");
-	differ_number(&d, "system control-core", (uint64_t)(a->control_core + 1),
-		      (uint64_t)(b->control_core + 1));
+	differ_number(&d, "system control-core", (uint64_t)((int64_t)a->control_core + 1),
+		      (uint64_t)((int64_t)b->control_core + 1));
 	differ_number(&d, "system shards", a->shard_count, b->shard_count);
 	differ_number(&d, "system hugepages", a->hugepages, b->hugepages);
 	differ_number(&d, "system memory", a->memory_bytes, b->memory_bytes);
