@@ -342,6 +342,7 @@ static void drop_silent_clients(struct peer *peer)
 struct sink {
 	struct stream stream;
 	struct peer *peer;
+	struct sink *next, **link; /* in the peer's list */
 	struct line line;
 	bool in_data;
 	bool null_sender;
@@ -510,6 +511,9 @@ static void sink_closed(void *user, bool in_order, enum stream_failure failure,
 	(void)reason;
 	s->closing = true;
 	s->peer->sessions--;
+	*s->link = s->next;
+	if (s->next)
+		s->next->link = s->link;
 	free(s->body);
 	free(s);
 }
@@ -529,6 +533,11 @@ static bool sink_accept(void *listener_user, tcp_handle connection, void **user_
 	struct sink *s = calloc(1, sizeof(*s));
 
 	s->peer = peer;
+	s->link = &peer->sinks;
+	s->next = peer->sinks;
+	if (s->next)
+		s->next->link = &s->next;
+	peer->sinks = s;
 	s->body = malloc(CONTENT_MAX);
 	*user_out = &s->stream;
 	*callbacks_out = &stream_tcp_callbacks;
@@ -578,6 +587,10 @@ struct peer *peer_create(struct mr_now *now, uint64_t seed, const struct view *v
 
 void peer_destroy(struct peer *peer)
 {
+	while (peer->clients)
+		stream_abort(&peer->clients->stream);
+	while (peer->sinks)
+		stream_abort(&peer->sinks->stream);
 	net_stack_destroy(peer->stack);
 	chunk_pool_destroy(peer->chunks);
 	sim_frame_pool_destroy(peer->frames);

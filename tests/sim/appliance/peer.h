@@ -30,6 +30,7 @@ struct stored {
 };
 
 struct client;
+struct sink;
 
 struct peer {
 	struct net_stack *stack;
@@ -46,6 +47,7 @@ struct peer {
 	uint8_t refused[PEER_MESSAGES_MAX]; /**< 5xx: not the appliance's any more */
 	unsigned sessions, sessions_max;
 	struct client *clients;
+	struct sink *sinks;
 	/* sink */
 	struct tls_context *server_context;
 	struct sink_manners manners;
