@@ -287,7 +287,7 @@ static int make_and_store(const char *directory, const char *path, const char *h
 
 	if (result == 0)
 		result = certificate_make_self_signed(hostname, &pem, &size);
-	if (result < 0)
+	if (result < 0 || !pem)
 		return result;
 	result = store(directory, path, pem, size);
 	explicit_bzero(pem, size);
