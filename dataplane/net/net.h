@@ -37,6 +37,8 @@ struct net_stack_settings {
 	uint32_t connections;  /**< size of the connection table */
 	uint32_t time_wait;    /**< size of the TIME_WAIT table */
 	uint32_t neighbours;   /**< size of the neighbour table; 0: 256 */
+	/** connections that may have data in flight at once; 0: a quarter, at least 65,536 */
+	uint32_t flights;
 	uint32_t receive_window; /**< bytes a TCP connection offers; 0: 65,536 */
 	struct frame_pool *frames;
 	struct chunk_pool *chunks; /**< send queues and what on_receive left */
@@ -127,6 +129,7 @@ uint16_t net_owner(uint16_t local_port, uint16_t remote_port, uint16_t worker_co
 	X(tcp_drop_backlog, "backlog full")                               \
 	X(tcp_drop_reassembly, "out-of-order data over the limit")        \
 	X(tcp_drop_no_chunk, "no chunk for received data")                \
+	X(tcp_no_flight, "not sent: no flight record left")               \
 	X(tcp_rst_sent, "RST sent")                                       \
 	X(tcp_rst_rate_limited, "RST not sent: over the rate limit")      \
 	X(tcp_rst_received, "connections reset by the peer")              \

@@ -163,10 +163,8 @@ static void acknowledge(struct net_stack *stack, struct tcb *tcb, const struct t
 /* Forward progress proves that the next hop works (RFC 4861, 7.3.1). */
 static void confirm_path(struct net_stack *stack, const struct tcb *tcb)
 {
-	const struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
-
-	if (cold->path_epoch == stack->path_epoch)
-		neighbour_confirm(&stack->neighbours.entries[cold->path_neighbour], stack->now_us);
+	if (tcb->path_epoch == stack->path_epoch)
+		neighbour_confirm(&stack->neighbours.entries[tcb->path_neighbour], stack->now_us);
 }
 
 /* After our FIN was acknowledged. @return false: the connection is gone */
@@ -203,7 +201,7 @@ bool tcp_ack_input(struct net_stack *stack, struct tcb *tcb, const struct tcp_se
 		return true; /* old: its data may be new */
 	window_changed = update_window(stack, tcb, s);
 	if (tcb->rtx_kind == TCB_TIMER_PERSIST || tcb->snd_nxt == tcb->snd_una)
-		tcb_cold(stack->tcp, tcb)->progress_us = now32(stack);
+		tcb->progress_us = now32(stack);
 	if ((tcb->flags & TCB_SACK) != 0 && s->sack_count > 0) {
 		find_dsack(tcb, s, &news);
 		mark_sacked(stack, tcb, s, &news);
@@ -213,7 +211,7 @@ bool tcp_ack_input(struct net_stack *stack, struct tcb *tcb, const struct tcp_se
 		      (s->flags & TCP_FIN) == 0 && !window_changed;
 	if (seq_lt(tcb->snd_una, s->ack)) {
 		acknowledge(stack, tcb, s, &news);
-		tcb_cold(stack->tcp, tcb)->progress_us = now32(stack);
+		tcb->progress_us = now32(stack);
 		confirm_path(stack, tcb);
 	}
 	if (news.dsack) {
@@ -228,6 +226,7 @@ bool tcp_ack_input(struct net_stack *stack, struct tcb *tcb, const struct tcp_se
 	if ((tcb->flags & TCB_FIN_SENT) != 0 && tcb->snd_una == tcb->snd_nxt && news.acked > 0 &&
 	    !fin_acknowledged(stack, tcb))
 		return false;
+	flight_rest(stack, tcb);
 	if (tcb->lost_bytes > 0 || tcb->send_end != tcb->snd_nxt ||
 	    (tcb->flags & (TCB_WANT_SEND | TCB_FIN_QUEUED)) != 0)
 		tcb_schedule(stack, tcb);

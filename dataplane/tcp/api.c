@@ -50,10 +50,9 @@ int tcp_connect(struct net_stack *stack, const struct ip_address *local,
 	cold = tcb_cold(layer, tcb);
 	cold->callbacks = callbacks;
 	cold->user = user;
-	cold->user_timeout_us = clamp_timeout(syn_timeout_us);
-	cold->iss = tcp_initial_sequence(stack, tcb);
-	tcb->snd_una = cold->iss;
-	tcb->snd_nxt = cold->iss + 1;
+	tcb->user_timeout_us = clamp_timeout(syn_timeout_us);
+	tcb->snd_una = tcp_initial_sequence(stack, tcb);
+	tcb->snd_nxt = tcb->snd_una + 1;
 	tcb->send_end = tcb->snd_nxt;
 	tcb->ts_offset = tcp_timestamp_offset(layer, tcb);
 	tcb->receive_scale = layer->receive_scale & 15u;
@@ -207,7 +206,7 @@ void tcp_set_user_timeout(struct net_stack *stack, tcp_handle connection, uint64
 
 	if (tcb == NULL)
 		return;
-	tcb_cold(stack->tcp, tcb)->user_timeout_us = clamp_timeout(timeout_us);
+	tcb->user_timeout_us = clamp_timeout(timeout_us);
 	tcp_user_timeout_changed(stack, tcb);
 }
 

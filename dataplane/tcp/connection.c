@@ -37,12 +37,12 @@ struct tcb *tcb_create(struct net_stack *stack, const struct ip_address *local, 
 		.remote_port = remote_port,
 		.state = TCPS_CLOSED,
 		.reo_mult = 1,
-	};
-	*cold = (struct tcb_cold){
-		.generation = generation,
 		.user_timeout_us = TCP_USER_TIMEOUT_US,
 		.progress_us = now32(stack),
 		.path_epoch = stack->path_epoch - 1,
+	};
+	*cold = (struct tcb_cold){
+		.generation = generation,
 	};
 	tcp_table_insert(&layer->table, hash_of(layer, tcb), index);
 	layer->used++;
@@ -109,6 +109,7 @@ void tcb_finish(struct net_stack *stack, struct tcb *tcb, enum tcp_close_reason 
 	send_queue_free(layer, tcb);
 	tcp_receive_free(stack, tcb);
 	board_clear(layer, tcb);
+	flight_give(layer, tcb);
 	if (known && cold->callbacks->on_closed != NULL)
 		cold->callbacks->on_closed(cold->user, tcb_handle(layer, tcb), reason);
 	/* Generation 0 is left out, so that no handle is ever 0. */

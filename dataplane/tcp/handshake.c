@@ -45,7 +45,7 @@ uint16_t tcp_own_mss(const struct net_stack *stack, const struct tcb *tcb)
 void tcp_set_mss(struct net_stack *stack, struct tcb *tcb, uint16_t mtu)
 {
 	uint16_t mss = (uint16_t)(mtu - headers(tcb));
-	uint16_t peer = tcb_cold(stack->tcp, tcb)->peer_mss;
+	uint16_t peer = tcb->peer_mss;
 
 	if (peer < mss)
 		mss = peer;
@@ -60,11 +60,9 @@ void tcp_set_mss(struct net_stack *stack, struct tcb *tcb, uint16_t mtu)
 /* What the peer's SYN offers, within what we offer. */
 static void negotiate(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *s)
 {
-	struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
-
-	cold->peer_mss = s->mss != 0		 ? s->mss
-			 : ip_is_v4(&tcb->local) ? TCP_MSS_DEFAULT_V4
-						 : TCP_MSS_DEFAULT_V6; /* MUST-15 */
+	tcb->peer_mss = s->mss != 0		? s->mss
+			: ip_is_v4(&tcb->local) ? TCP_MSS_DEFAULT_V4
+						: TCP_MSS_DEFAULT_V6; /* MUST-15 */
 	if (!s->sack_permitted)
 		tcb->flags &= ~(uint32_t)TCB_SACK;
 	if (!s->has_timestamp)
@@ -110,13 +108,12 @@ void tcp_listen_input(struct net_stack *stack, const struct net_packet *packet,
 		return;
 	cold = tcb_cold(layer, tcb);
 	cold->listener = (uint16_t)(listener - layer->listeners);
-	cold->iss = tcp_initial_sequence(stack, tcb);
+	tcb->snd_una = tcp_initial_sequence(stack, tcb);
 	tcb->flags = TCB_SACK | TCB_TIMESTAMPS | TCB_SYN_DUE;
 	tcb->receive_scale = layer->receive_scale & 15u;
 	tcb->ts_offset = tcp_timestamp_offset(layer, tcb);
 	negotiate(stack, tcb, s);
-	tcb->snd_una = cold->iss;
-	tcb->snd_nxt = cold->iss + 1;
+	tcb->snd_nxt = tcb->snd_una + 1;
 	tcb->send_end = tcb->snd_nxt;
 	congestion_init(tcb);
 	tcb_set_state(stack, tcb, TCPS_SYN_RCVD);
@@ -130,7 +127,7 @@ static void measure(struct net_stack *stack, struct tcb *tcb, const struct tcp_s
 	uint32_t ms = now_ms(stack) + tcb->ts_offset - s->ts_ecr;
 
 	if (cold->retries == 0)
-		rtt_sample(tcb, now32(stack) - cold->last_sent_us);
+		rtt_sample(tcb, now32(stack) - tcb->last_sent_us);
 	else if (s->has_timestamp && (tcb->flags & TCB_TIMESTAMPS) != 0 && ms < 60000)
 		rtt_sample(tcb, ms * 1000 + 1000);
 }
@@ -141,9 +138,9 @@ static void start(struct net_stack *stack, struct tcb *tcb, const struct tcp_seg
 	struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
 
 	tcb->snd_una = s->ack;
-	cold->progress_us = now32(stack);
+	tcb->progress_us = now32(stack);
 	if ((tcb->flags & TCB_ACTIVE) != 0)
-		cold->user_timeout_us = TCP_USER_TIMEOUT_US;
+		tcb->user_timeout_us = TCP_USER_TIMEOUT_US;
 	measure(stack, tcb, s);
 	congestion_init(tcb);
 	if (cold->retries > 0) /* RFC 6298, 5.7; RFC 5681, 3.1: a SYN was lost */
@@ -216,7 +213,6 @@ static void simultaneous_open(struct net_stack *stack, struct tcb *tcb, const st
 
 void tcp_syn_sent_input(struct net_stack *stack, struct tcb *tcb, struct tcp_segment *s)
 {
-	struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
 	bool has_ack = (s->flags & TCP_ACK) != 0;
 
 	if (has_ack && s->ack != tcb->snd_nxt) { /* nothing but our SYN is out */
@@ -248,7 +244,6 @@ void tcp_syn_sent_input(struct net_stack *stack, struct tcb *tcb, struct tcp_seg
 	negotiate(stack, tcb, s);
 	start(stack, tcb, s);
 	tcb->flags |= TCB_ACK_NOW;
-	cold->reo_round = tcb->snd_nxt;
 	if (!tell_connected(stack, tcb))
 		return;
 	if (s->length > 0 || (s->flags & TCP_FIN) != 0) {

@@ -85,11 +85,9 @@ static void not_acceptable(struct net_stack *stack, struct tcb *tcb, const struc
 	}
 	if (s->length > 0 && (s->flags & TCP_SYN) == 0) {
 		/* A retransmission, because our ACK was lost: at once, or the peer times out. */
-		if ((tcb->flags & TCB_SACK) != 0 && seq_le(s->seq + s->length, tcb->rcv_nxt) &&
+		if (seq_le(s->seq + s->length, tcb->rcv_nxt) &&
 		    !seq_lt(s->seq, tcb->rcv_nxt - stack->tcp->receive_window)) {
-			tcb->flags |= TCB_DSACK_DUE;
-			tcb_cold(stack->tcp, tcb)->dsack_start = s->seq;
-			tcb_cold(stack->tcp, tcb)->dsack_end = s->seq + s->length;
+			tcp_report_duplicate(stack, tcb, s->seq, s->seq + s->length);
 		}
 		tcb->flags |= TCB_ACK_NOW;
 		tcb_schedule(stack, tcb);

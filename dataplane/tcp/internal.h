@@ -90,6 +90,9 @@ void tcp_data_input(struct net_stack *stack, struct tcb *tcb, struct tcp_segment
 bool tcp_offer(struct net_stack *stack, struct tcb *tcb);
 /* on_end when it is due. @return false: the connection is gone */
 bool tcp_tell_end(struct net_stack *stack, struct tcb *tcb);
+/* [start, end) arrived twice (RFC 2883): say so with the next ACK, when there is room to note it.
+ */
+void tcp_report_duplicate(struct net_stack *stack, struct tcb *tcb, uint32_t start, uint32_t end);
 void tcp_receive_free(struct net_stack *stack, struct tcb *tcb);
 /* SACK blocks to send, the latest first. @return their number */
 unsigned tcp_sack_blocks(const struct tcp_layer *layer, const struct tcb *tcb, uint32_t blocks[][2],
@@ -104,6 +107,17 @@ uint64_t send_queue_copy(const struct tcp_layer *layer, const struct tcb *tcb, u
 			 uint8_t *to, uint32_t size, uint64_t sum);
 void send_queue_free(struct tcp_layer *layer, struct tcb *tcb);
 
+/* --- flight.c --- */
+int flight_pool_init(struct flight_pool *pool, uint32_t flights);
+void flight_pool_free(struct flight_pool *pool);
+/* The connection's flight, a new one when it has none. @return NULL: none left (counted) */
+struct tcb_flight *flight_take(struct net_stack *stack, struct tcb *tcb);
+/* Nothing is in flight: give the flight back, unless an answer is still awaited that could take
+ * back a reduction; then for an RTO at most. */
+void flight_rest(struct net_stack *stack, struct tcb *tcb);
+/* The RTO is over, or the connection: nothing is awaited any more. */
+void flight_give(struct tcp_layer *layer, struct tcb *tcb);
+
 /* --- scoreboard.c --- */
 struct board_cursor {
 	struct board_block *block;
@@ -112,7 +126,7 @@ struct board_cursor {
 int board_pool_init(struct board_pool *pool, uint32_t blocks);
 void board_pool_free(struct board_pool *pool);
 bool board_has_room(const struct tcp_layer *layer, const struct tcb *tcb);
-/* There is room. */
+/* There is room, and the connection holds a flight. */
 struct tcp_record *board_append(struct tcp_layer *layer, struct tcb *tcb);
 /* Remove the first record. */
 void board_pop(struct tcp_layer *layer, struct tcb *tcb);

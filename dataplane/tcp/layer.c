@@ -29,12 +29,16 @@ static int make_tables(struct net_stack *stack, struct tcp_layer *layer)
 {
 	const struct net_stack_settings *s = &stack->settings;
 	uint32_t blocks = s->connections < 65536 ? s->connections + 1024 : s->connections / 2;
+	uint32_t flights = s->flights != 0	    ? s->flights
+			   : s->connections < 65536 ? s->connections
+						    : clamp(s->connections / 4, 65536, UINT32_MAX);
 
 	layer->tcbs = aligned_alloc(64, sizeof(struct tcb) * (size_t)s->connections);
 	layer->cold = calloc(s->connections, sizeof(struct tcb_cold));
 	if (layer->tcbs == NULL || layer->cold == NULL ||
 	    tcp_table_init(&layer->table, s->connections) != 0 ||
 	    board_pool_init(&layer->board, blocks) != 0 ||
+	    flight_pool_init(&layer->flights, flights) != 0 ||
 	    time_wait_init(&layer->time_wait, s->time_wait) != 0)
 		return -ENOMEM;
 	layer->wheel = wheel_create(&layer->tcbs[0].timer, sizeof(struct tcb), stack->now_us);
@@ -82,6 +86,7 @@ void tcp_layer_destroy(struct net_stack *stack)
 	if (layer->wheel != NULL)
 		wheel_destroy(layer->wheel);
 	time_wait_free(&layer->time_wait);
+	flight_pool_free(&layer->flights);
 	board_pool_free(&layer->board);
 	tcp_table_free(&layer->table);
 	free(layer->cold);

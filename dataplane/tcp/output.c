@@ -13,22 +13,21 @@
 
 int tcp_path(struct net_stack *stack, struct tcb *tcb, struct net_path *path)
 {
-	struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
 	const struct neighbour *n;
 	int rc;
 
-	if (cold->path_epoch != stack->path_epoch) {
+	if (tcb->path_epoch != stack->path_epoch) {
 		rc = net_path_find(stack, &tcb->local, &tcb->remote, path);
 		if (rc != 0)
 			return rc;
-		cold->path_neighbour = path->neighbour;
-		cold->path_epoch = stack->path_epoch;
+		tcb->path_neighbour = path->neighbour;
+		tcb->path_epoch = stack->path_epoch;
 		return 0;
 	}
-	n = &stack->neighbours.entries[cold->path_neighbour];
+	n = &stack->neighbours.entries[tcb->path_neighbour];
 	*path = (struct net_path){
-		.neighbour = cold->path_neighbour,
-		.epoch = cold->path_epoch,
+		.neighbour = tcb->path_neighbour,
+		.epoch = tcb->path_epoch,
 		.port = n->port,
 		.mtu = stack->ports[n->port].mtu,
 	};
@@ -167,6 +166,7 @@ static void after_emit(struct net_stack *stack, struct tcb *tcb, uint8_t flags)
 	tcb->last_ack_sent = tcb->rcv_nxt;
 	tcb->flags &= ~(uint32_t)(TCB_ACK_NOW | TCB_ACK_DELAYED);
 	tcb->delack_us = 0;
+	flight_rest(stack, tcb); /* a duplicate may have been reported */
 }
 
 bool tcp_emit(struct net_stack *stack, struct tcb *tcb, const struct net_path *path, uint32_t seq,

@@ -205,15 +205,18 @@ static struct chunk *insert_piece(struct net_stack *stack, struct tcb *tcb, stru
 	return c;
 }
 
-static void report_duplicate(struct net_stack *stack, struct tcb *tcb, uint32_t start, uint32_t end)
+void tcp_report_duplicate(struct net_stack *stack, struct tcb *tcb, uint32_t start, uint32_t end)
 {
-	struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
+	struct tcb_flight *flight;
 
 	if ((tcb->flags & TCB_SACK) == 0)
 		return;
+	flight = flight_take(stack, tcb);
+	if (flight == NULL)
+		return;
 	tcb->flags |= TCB_DSACK_DUE;
-	cold->dsack_start = start;
-	cold->dsack_end = end;
+	flight->dsack_start = start;
+	flight->dsack_end = end;
 }
 
 static void store_out_of_order(struct net_stack *stack, struct tcb *tcb,
@@ -224,7 +227,7 @@ static void store_out_of_order(struct net_stack *stack, struct tcb *tcb,
 	const uint8_t *data = s->data;
 
 	stack->counters.tcp_out_of_order++;
-	tcb_cold(stack->tcp, tcb)->ooo_recent = seq;
+	tcb->ooo_recent = seq;
 	while (seq_lt(seq, end)) { /* at most ooo_chunks_max + 1 rounds */
 		uint32_t stop;
 
@@ -235,7 +238,7 @@ static void store_out_of_order(struct net_stack *stack, struct tcb *tcb,
 		if (next != NULL && seq_le(next->mark, seq)) { /* we have its beginning */
 			stop = next->mark + next->length;
 			stop = seq_lt(end, stop) ? end : stop;
-			report_duplicate(stack, tcb, seq, stop);
+			tcp_report_duplicate(stack, tcb, seq, stop);
 		} else {
 			stop = next != NULL && seq_lt(next->mark, end) ? next->mark : end;
 			prev = insert_piece(stack, tcb, prev, seq, data, stop - seq);
@@ -250,14 +253,14 @@ static void store_out_of_order(struct net_stack *stack, struct tcb *tcb,
 unsigned tcp_sack_blocks(const struct tcp_layer *layer, const struct tcb *tcb, uint32_t blocks[][2],
 			 unsigned max)
 {
-	const struct tcb_cold *cold = tcb_cold(layer, tcb);
+	const struct tcb_flight *flight = tcb_flight(layer, tcb);
 	const struct chunk *c = tcb->ooo_head;
 	unsigned count = 0, recent;
 	bool found = false;
 
 	if ((tcb->flags & TCB_DSACK_DUE) != 0 && max > 0) { /* RFC 2883, 4: first */
-		blocks[0][0] = cold->dsack_start;
-		blocks[0][1] = cold->dsack_end;
+		blocks[0][0] = flight->dsack_start;
+		blocks[0][1] = flight->dsack_end;
 		count = 1;
 	}
 	recent = count; /* RFC 2018, 4(a): then the block with the latest arrival */
@@ -266,7 +269,7 @@ unsigned tcp_sack_blocks(const struct tcp_layer *layer, const struct tcb *tcb, u
 
 		for (c = c->next; c != NULL && c->mark == end; c = c->next)
 			end = c->mark + c->length;
-		if (!found && seq_le(start, cold->ooo_recent) && seq_lt(cold->ooo_recent, end)) {
+		if (!found && seq_le(start, tcb->ooo_recent) && seq_lt(tcb->ooo_recent, end)) {
 			found = true;
 			if (recent >= max)
 				return count;
@@ -330,7 +333,7 @@ static void trim(struct net_stack *stack, struct tcb *tcb, struct tcp_segment *s
 		if (old > s->length)
 			old = s->length;
 		if (old > 0)
-			report_duplicate(stack, tcb, s->seq, s->seq + old);
+			tcp_report_duplicate(stack, tcb, s->seq, s->seq + old);
 		s->seq += old;
 		s->data += old;
 		s->length -= old;

@@ -17,6 +17,7 @@ static bool sent_after(uint32_t time_a, uint32_t end_a, uint32_t time_b, uint32_
 void rack_deliver(struct net_stack *stack, struct tcb *tcb, const struct tcp_record *r,
 		  uint32_t ts_ecr, bool has_ecr)
 {
+	struct tcb_flight *flight = tcb_flight(stack->tcp, tcb);
 	uint32_t end = r->seq + r->length;
 	uint32_t rtt = now32(stack) - r->sent_us;
 
@@ -28,27 +29,28 @@ void rack_deliver(struct net_stack *stack, struct tcb *tcb, const struct tcp_rec
 			return;
 		if (rtt < tcb->min_rtt_us)
 			return;
-	} else if (tcb->rack_rtt_us != 0 && seq_lt(end, tcb->rack_fack)) {
+	} else if (flight->rack_rtt_us != 0 && seq_lt(end, flight->rack_fack)) {
 		tcb->flags |= TCB_REORDERING; /* step 3 */
 	}
-	if (tcb->rack_rtt_us == 0 || seq_lt(tcb->rack_fack, end))
-		tcb->rack_fack = end;
-	if (tcb->rack_rtt_us == 0 ||
-	    sent_after(r->sent_us, end, tcb->rack_sent_us, tcb->rack_end)) {
-		tcb->rack_sent_us = r->sent_us;
-		tcb->rack_end = end;
+	if (flight->rack_rtt_us == 0 || seq_lt(flight->rack_fack, end))
+		flight->rack_fack = end;
+	if (flight->rack_rtt_us == 0 ||
+	    sent_after(r->sent_us, end, flight->rack_sent_us, flight->rack_end)) {
+		flight->rack_sent_us = r->sent_us;
+		flight->rack_end = end;
 	}
-	tcb->rack_rtt_us = rtt;
+	flight->rack_rtt_us = rtt;
 }
 
 void rack_on_dsack(const struct tcp_layer *layer, struct tcb *tcb)
 {
 	struct tcb_cold *cold = tcb_cold(layer, tcb);
+	struct tcb_flight *flight = tcb_flight(layer, tcb);
 
 	/* Step 4: once a round trip. */
-	if (seq_lt(tcb->snd_una, cold->reo_round))
+	if (tcb->flight == 0 || seq_lt(tcb->snd_una, flight->reo_round))
 		return;
-	cold->reo_round = tcb->snd_nxt;
+	flight->reo_round = tcb->snd_nxt;
 	cold->reo_persist = REO_PERSIST;
 	if (tcb->reo_mult < REO_MULT_MAX)
 		tcb->reo_mult++;
@@ -67,11 +69,12 @@ static uint32_t reordering_window(const struct tcb *tcb)
 
 uint32_t rack_detect(struct net_stack *stack, struct tcb *tcb)
 {
+	struct tcb_flight *flight = tcb_flight(stack->tcp, tcb);
 	uint32_t window = reordering_window(tcb);
 	struct board_cursor cursor;
 	uint32_t wait = 0;
 
-	if (tcb->rack_rtt_us == 0 ||
+	if (flight->rack_rtt_us == 0 ||
 	    (tcb->sacked_bytes == 0 && (tcb->flags & (TCB_RECOVERY | TCB_LOSS)) == 0))
 		return 0;
 	for (struct tcp_record *r = board_first(stack->tcp, tcb, &cursor); r != NULL;
@@ -79,9 +82,10 @@ uint32_t rack_detect(struct net_stack *stack, struct tcb *tcb)
 		int32_t left;
 
 		if ((r->flags & (RECORD_SACKED | RECORD_LOST)) != 0 ||
-		    !sent_after(tcb->rack_sent_us, tcb->rack_end, r->sent_us, r->seq + r->length))
+		    !sent_after(flight->rack_sent_us, flight->rack_end, r->sent_us,
+				r->seq + r->length))
 			continue;
-		left = (int32_t)(r->sent_us + tcb->rack_rtt_us + window - now32(stack));
+		left = (int32_t)(r->sent_us + flight->rack_rtt_us + window - now32(stack));
 		if (left <= 0)
 			board_mark_lost(tcb, r);
 		else if ((uint32_t)left > wait)
@@ -110,26 +114,27 @@ static void reno_detect(struct net_stack *stack, struct tcb *tcb, const struct a
 
 static void remember(struct net_stack *stack, struct tcb *tcb)
 {
-	struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
+	struct tcb_flight *flight = tcb_flight(stack->tcp, tcb);
 
-	cold->prior_cwnd = tcb->cwnd;
-	cold->prior_ssthresh = tcb->ssthresh;
-	cold->undo_pending = 0;
+	flight->prior_cwnd = tcb->cwnd;
+	flight->prior_ssthresh = tcb->ssthresh;
+	flight->undo_pending = 0;
 }
 
 static void enter_recovery(struct net_stack *stack, struct tcb *tcb)
 {
 	struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
+	struct tcb_flight *flight = tcb_flight(stack->tcp, tcb);
 
 	stack->counters.tcp_fast_recovery++;
 	remember(stack, tcb);
 	tcb->flags |= TCB_RECOVERY;
 	tcb->flags &= ~(uint32_t)TCB_PROBE_OUT;
-	tcb->recover = tcb->snd_nxt;
+	flight->recover = tcb->snd_nxt;
 	tcb->ssthresh = congestion_reduce(tcb, now32(stack));
-	cold->prr_delivered = 0;
-	cold->prr_out = 0;
-	cold->recover_fs = tcb->snd_nxt - tcb->snd_una;
+	flight->prr_delivered = 0;
+	flight->prr_out = 0;
+	flight->recover_fs = tcb->snd_nxt - tcb->snd_una;
 	if (cold->reo_persist > 0 && --cold->reo_persist == 0)
 		tcb->reo_mult = 1;
 }
@@ -145,10 +150,10 @@ static void leave_recovery(struct net_stack *stack, struct tcb *tcb)
 /* The loss was none: as if nothing had happened (RFC 4015, 3.2). */
 static void undo(struct net_stack *stack, struct tcb *tcb)
 {
-	struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
+	struct tcb_flight *flight = tcb_flight(stack->tcp, tcb);
 	struct board_cursor cursor;
 
-	if (cold->prior_cwnd == 0)
+	if (flight->prior_cwnd == 0)
 		return;
 	for (struct tcp_record *r = board_first(stack->tcp, tcb, &cursor); r != NULL;
 	     r = board_next(stack->tcp, &cursor)) {
@@ -157,10 +162,10 @@ static void undo(struct net_stack *stack, struct tcb *tcb)
 		r->flags &= (uint8_t)~RECORD_LOST;
 		tcb->lost_bytes -= r->length;
 	}
-	if (tcb->cwnd < cold->prior_cwnd)
-		tcb->cwnd = cold->prior_cwnd;
-	tcb->ssthresh = cold->prior_ssthresh;
-	cold->prior_cwnd = 0;
+	if (tcb->cwnd < flight->prior_cwnd)
+		tcb->cwnd = flight->prior_cwnd;
+	tcb->ssthresh = flight->prior_ssthresh;
+	flight->prior_cwnd = 0;
 	tcb->flags &= ~(uint32_t)(TCB_RECOVERY | TCB_LOSS);
 	congestion_restart(tcb);
 }
@@ -168,23 +173,23 @@ static void undo(struct net_stack *stack, struct tcb *tcb)
 /* RFC 9937, 6.2: send in proportion to what was delivered, and reach ssthresh at the end. */
 static void prr_update(struct net_stack *stack, struct tcb *tcb, const struct ack_news *news)
 {
-	struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
+	struct tcb_flight *flight = tcb_flight(stack->tcp, tcb);
 	uint32_t pipe = tcb_pipe(tcb);
 	uint32_t delivered = news->delivered;
 	uint32_t send;
 
 	if (news->dupack && (tcb->flags & TCB_SACK) == 0)
 		delivered += tcb->mss;
-	cold->prr_delivered += delivered;
+	flight->prr_delivered += delivered;
 	if (pipe > tcb->ssthresh) {
 		uint64_t share =
-			((uint64_t)cold->prr_delivered * tcb->ssthresh + cold->recover_fs - 1) /
-			cold->recover_fs;
+			((uint64_t)flight->prr_delivered * tcb->ssthresh + flight->recover_fs - 1) /
+			flight->recover_fs;
 
-		send = share > cold->prr_out ? (uint32_t)share - cold->prr_out : 0;
+		send = share > flight->prr_out ? (uint32_t)share - flight->prr_out : 0;
 	} else {
-		uint32_t owed = cold->prr_delivered > cold->prr_out
-					? cold->prr_delivered - cold->prr_out
+		uint32_t owed = flight->prr_delivered > flight->prr_out
+					? flight->prr_delivered - flight->prr_out
 					: 0;
 
 		send = owed > delivered ? owed : delivered;
@@ -193,7 +198,7 @@ static void prr_update(struct net_stack *stack, struct tcb *tcb, const struct ac
 		if (send > tcb->ssthresh - pipe)
 			send = tcb->ssthresh - pipe;
 	}
-	if (cold->prr_out == 0 && send < tcb->mss)
+	if (flight->prr_out == 0 && send < tcb->mss)
 		send = tcb->mss; /* the fast retransmission itself */
 	tcb->cwnd = pipe + send;
 }
@@ -214,15 +219,16 @@ static void set_timer(struct net_stack *stack, struct tcb *tcb, const struct ack
 
 void recovery_on_ack(struct net_stack *stack, struct tcb *tcb, const struct ack_news *news)
 {
-	struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
+	struct tcb_flight *flight = tcb_flight(stack->tcp, tcb);
 	bool grow = true;
 	uint32_t wait = 0;
 
-	if (news->dsack && cold->undo_pending > 0 && --cold->undo_pending == 0)
+	if (news->dsack && flight->undo_pending > 0 && --flight->undo_pending == 0)
 		undo(stack, tcb);
 	else if (news->spurious && (tcb->flags & (TCB_RECOVERY | TCB_LOSS)) != 0)
 		undo(stack, tcb);
-	if ((tcb->flags & (TCB_RECOVERY | TCB_LOSS)) != 0 && seq_le(tcb->recover, tcb->snd_una)) {
+	if ((tcb->flags & (TCB_RECOVERY | TCB_LOSS)) != 0 &&
+	    seq_le(flight->recover, tcb->snd_una)) {
 		leave_recovery(stack, tcb);
 		grow = false; /* what it acknowledges was sent before the reduction */
 	}
@@ -241,6 +247,7 @@ void recovery_on_ack(struct net_stack *stack, struct tcb *tcb, const struct ack_
 
 void recovery_on_timeout(struct net_stack *stack, struct tcb *tcb)
 {
+	struct tcb_flight *flight = tcb_flight(stack->tcp, tcb);
 	struct board_cursor cursor;
 	struct tcp_record *r = board_first(stack->tcp, tcb, &cursor);
 	bool renege = r != NULL && (r->flags & RECORD_SACKED) != 0;
@@ -251,7 +258,7 @@ void recovery_on_timeout(struct net_stack *stack, struct tcb *tcb)
 		tcb->ssthresh = congestion_reduce(tcb, now32(stack));
 	}
 	tcb->cwnd = tcb->mss;
-	tcb->recover = tcb->snd_nxt;
+	flight->recover = tcb->snd_nxt;
 	tcb->flags &= ~(uint32_t)(TCB_RECOVERY | TCB_PROBE_OUT);
 	tcb->flags |= TCB_LOSS;
 	tcb->dupacks = 0;
@@ -267,13 +274,13 @@ void recovery_on_timeout(struct net_stack *stack, struct tcb *tcb)
 void recovery_on_send(struct net_stack *stack, struct tcb *tcb, uint32_t size)
 {
 	if ((tcb->flags & TCB_RECOVERY) != 0)
-		tcb_cold(stack->tcp, tcb)->prr_out += size;
+		tcb_flight(stack->tcp, tcb)->prr_out += size;
 }
 
 void probe_on_ack(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *segment,
 		  const struct ack_news *news)
 {
-	uint32_t end = tcb_cold(stack->tcp, tcb)->probe_end;
+	uint32_t end = tcb_flight(stack->tcp, tcb)->probe_end;
 
 	if ((tcb->flags & TCB_PROBE_OUT) == 0 || seq_lt(segment->ack, end))
 		return;

@@ -26,19 +26,22 @@ void board_pool_free(struct board_pool *pool)
 
 static bool tail_full(const struct tcp_layer *layer, const struct tcb *tcb)
 {
-	return tcb->board_tail == 0 ||
-	       layer->board.blocks[tcb->board_tail - 1].end == BOARD_RECORDS;
+	uint32_t tail = tcb_flight(layer, tcb)->board_tail;
+
+	return tail == 0 || layer->board.blocks[tail - 1].end == BOARD_RECORDS;
 }
 
 bool board_has_room(const struct tcp_layer *layer, const struct tcb *tcb)
 {
-	if (tcb->board_count >= BOARD_MAX)
+	uint32_t count = tcb_flight(layer, tcb)->board_count;
+
+	if (count >= BOARD_MAX)
 		return false;
 	if (!tail_full(layer, tcb))
 		return true;
 	/* The last quarter is for those that hold little: peers that announce tiny segments and
 	 * stop acknowledging must not silence all others. */
-	if (tcb->board_count >= BOARD_SMALL &&
+	if (count >= BOARD_SMALL &&
 	    layer->board.used >= layer->board.capacity - layer->board.capacity / 4)
 		return false;
 	return layer->board.used < layer->board.capacity;
@@ -71,46 +74,53 @@ static void block_free(struct board_pool *pool, uint32_t link)
 
 struct tcp_record *board_append(struct tcp_layer *layer, struct tcb *tcb)
 {
+	struct tcb_flight *flight = tcb_flight(layer, tcb);
 	struct board_block *block;
 
+	assert(tcb->flight != 0);
 	if (tail_full(layer, tcb)) {
 		uint32_t link = block_alloc(&layer->board);
 
-		if (tcb->board_tail != 0)
-			layer->board.blocks[tcb->board_tail - 1].next = link;
+		if (flight->board_tail != 0)
+			layer->board.blocks[flight->board_tail - 1].next = link;
 		else
-			tcb->board_head = link;
-		tcb->board_tail = link;
+			flight->board_head = link;
+		flight->board_tail = link;
 	}
-	block = &layer->board.blocks[tcb->board_tail - 1];
-	tcb->board_count++;
+	block = &layer->board.blocks[flight->board_tail - 1];
+	flight->board_count++;
 	return &block->records[block->end++];
 }
 
 void board_pop(struct tcp_layer *layer, struct tcb *tcb)
 {
-	struct board_block *block = &layer->board.blocks[tcb->board_head - 1];
-	uint32_t link = tcb->board_head;
+	struct tcb_flight *flight = tcb_flight(layer, tcb);
+	uint32_t link = flight->board_head;
+	struct board_block *block = &layer->board.blocks[link - 1];
 
-	tcb->board_count--;
+	flight->board_count--;
 	if (++block->first < block->end)
 		return;
-	tcb->board_head = block->next;
+	flight->board_head = block->next;
 	if (block->next == 0)
-		tcb->board_tail = 0;
+		flight->board_tail = 0;
 	block_free(&layer->board, link);
 }
 
 void board_clear(struct tcp_layer *layer, struct tcb *tcb)
 {
-	while (tcb->board_head != 0) {
-		uint32_t link = tcb->board_head;
+	struct tcb_flight *flight = tcb_flight(layer, tcb);
 
-		tcb->board_head = layer->board.blocks[link - 1].next;
+	if (tcb->flight == 0)
+		return;
+	while (flight->board_head != 0) {
+		uint32_t link = flight->board_head;
+
+		flight->board_head = layer->board.blocks[link - 1].next;
 		block_free(&layer->board, link);
 	}
-	tcb->board_tail = 0;
-	tcb->board_count = 0;
+	flight->board_tail = 0;
+	flight->board_count = 0;
 	tcb->sacked_bytes = 0;
 	tcb->lost_bytes = 0;
 }
@@ -118,9 +128,11 @@ void board_clear(struct tcp_layer *layer, struct tcb *tcb)
 struct tcp_record *board_first(const struct tcp_layer *layer, const struct tcb *tcb,
 			       struct board_cursor *cursor)
 {
-	if (tcb->board_head == 0)
+	uint32_t head = tcb_flight(layer, tcb)->board_head;
+
+	if (head == 0)
 		return NULL;
-	cursor->block = &layer->board.blocks[tcb->board_head - 1];
+	cursor->block = &layer->board.blocks[head - 1];
 	cursor->at = cursor->block->first;
 	return &cursor->block->records[cursor->at];
 }
@@ -138,11 +150,12 @@ struct tcp_record *board_next(const struct tcp_layer *layer, struct board_cursor
 
 struct tcp_record *board_last(const struct tcp_layer *layer, const struct tcb *tcb)
 {
+	uint32_t tail = tcb_flight(layer, tcb)->board_tail;
 	struct board_block *block;
 
-	if (tcb->board_tail == 0)
+	if (tail == 0)
 		return NULL;
-	block = &layer->board.blocks[tcb->board_tail - 1];
+	block = &layer->board.blocks[tail - 1];
 	return &block->records[block->end - 1];
 }
 

@@ -55,8 +55,8 @@ void send_queue_release(struct tcp_layer *layer, struct tcb *tcb)
 		tcb->send_head = c->next;
 		if (c->next == NULL)
 			tcb->send_tail = NULL;
-		if (tcb_cold(layer, tcb)->send_cursor == c)
-			tcb_cold(layer, tcb)->send_cursor = NULL;
+		if (tcb->flight != 0 && tcb_flight(layer, tcb)->send_cursor == c)
+			tcb_flight(layer, tcb)->send_cursor = NULL;
 		chunk_free(layer->chunks, c);
 	}
 }
@@ -64,16 +64,16 @@ void send_queue_release(struct tcp_layer *layer, struct tcb *tcb)
 uint64_t send_queue_copy(const struct tcp_layer *layer, const struct tcb *tcb, uint32_t seq,
 			 uint8_t *to, uint32_t size, uint64_t sum)
 {
-	struct tcb_cold *cold = tcb_cold(layer, tcb);
+	struct tcb_flight *flight = tcb_flight(layer, tcb);
 	const struct chunk *c = tcb->send_head;
 	uint32_t done = 0;
 
 	/* New data follows what was sent last; only retransmissions search from the front. */
-	if (cold->send_cursor != NULL && seq_le(cold->send_cursor->mark, seq))
-		c = cold->send_cursor;
+	if (flight->send_cursor != NULL && seq_le(flight->send_cursor->mark, seq))
+		c = flight->send_cursor;
 	while (seq_le(c->mark + c->length, seq))
 		c = c->next;
-	cold->send_cursor = c;
+	flight->send_cursor = c;
 	if (c->mark + c->length - seq >= size)
 		return checksum_copy(sum, to, c->data + (seq - c->mark), size);
 	while (done < size) {
@@ -98,5 +98,6 @@ void send_queue_free(struct tcp_layer *layer, struct tcb *tcb)
 		chunk_free(layer->chunks, c);
 	}
 	tcb->send_tail = NULL;
-	tcb_cold(layer, tcb)->send_cursor = NULL;
+	if (tcb->flight != 0)
+		tcb_flight(layer, tcb)->send_cursor = NULL;
 }

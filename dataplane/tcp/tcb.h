@@ -3,14 +3,16 @@
  * The transmission control block and the layer that holds them all; private to dataplane/tcp.
  *
  * Owner: one worker. Memory: slabs made with the layer; a connection that idles costs its two parts
- * and its table entry, and holds neither a frame nor a chunk nor a scoreboard block. Times inside
+ * and its table entry, 320 bytes, and holds neither a frame nor a chunk, neither a flight nor a
+ * scoreboard block. Times inside
  * are the low 32 bits of monotonic microseconds and are compared by difference; a deadline of 0 is
  * not set.
  *
  * Always true of a connection past the handshake: snd_una <= snd_nxt <= send_end (+1 with FIN); the
  * scoreboard covers exactly [snd_una, snd_nxt); sacked_bytes and lost_bytes are the sums over its
  * records, and no record is both; the send queue covers exactly [snd_una, send_end) but for its
- * FIN; the retransmission timer runs when data is in flight.
+ * FIN; the retransmission timer runs when data is in flight; who has something in flight holds a
+ * flight.
  */
 #ifndef MILLRACE_DATAPLANE_TCP_TCB_H
 #define MILLRACE_DATAPLANE_TCP_TCB_H
@@ -114,7 +116,7 @@ struct tcb {
 	uint32_t snd_wl2;
 	uint32_t sacked_bytes;
 	uint32_t lost_bytes; /* marked lost and not sent again since */
-	uint32_t recover;    /* snd_nxt when recovery began */
+	uint32_t flight;     /* index of its flight; 0: nothing is in flight */
 	uint16_t mss;	     /* payload of a full segment: options already taken off */
 	uint8_t dupacks;     /* without SACK only */
 	uint8_t reo_mult;    /* RACK.reo_wnd_mult */
@@ -128,12 +130,13 @@ struct tcb {
 	struct chunk *ooo_head; /* out of order, sorted, without overlap */
 	uint32_t send_end;	/* sequence number behind the last queued byte */
 	uint32_t recv_queued;	/* bytes */
-	uint32_t board_head;	/* scoreboard: block index + 1 */
-	uint32_t board_tail;
-	uint32_t rack_sent_us; /* RACK.xmit_ts */
-	uint32_t rack_end;     /* RACK.end_seq */
+	uint32_t ooo_recent;	/* sequence number of the last out-of-order arrival */
+	uint32_t progress_us;	/* last time that the peer acknowledged something, or the queue was
+				   empty */
+	uint32_t user_timeout_us;
+	uint32_t last_sent_us; /* of data, for the idle restart; of the SYN before */
 
-	/* Timers, lists, recovery. */
+	/* Timers, lists, the path. */
 	struct wheel_node timer;
 	uint32_t list_next; /* output list, or free list: index + 1 */
 	uint32_t list_prev;
@@ -142,9 +145,9 @@ struct tcb {
 	uint32_t close_us;  /* deadline of FIN-WAIT-2 without a sign of the peer */
 	uint8_t rtx_kind;   /* enum tcb_timer */
 	uint8_t ooo_chunks;
-	uint16_t board_count; /* records */
-	uint32_t rack_rtt_us;
-	uint32_t rack_fack; /* RACK.segs_fack: highest sequence number delivered */
+	uint16_t peer_mss; /* as announced */
+	uint32_t path_neighbour;
+	uint32_t path_epoch;
 	_Alignas(4) uint8_t congestion_state[TCB_CONGESTION_STATE];
 };
 static_assert(sizeof(struct tcb) == 256, "four cache lines");
@@ -156,15 +159,30 @@ static_assert(offsetof(struct tcb, timer) == 192, "line 3");
 struct tcb_cold {
 	void *user; /* of the listener before on_accept */
 	const struct tcp_callbacks *callbacks;
-	const struct chunk *send_cursor; /* where the last segment's data began, or NULL */
 	uint32_t generation;
-	uint32_t user_timeout_us;
-	uint32_t progress_us; /* last time that the peer acknowledged something, or the queue was
-				 empty */
-	uint32_t iss;
-	uint32_t path_neighbour;
-	uint32_t path_epoch;
 	uint32_t retransmitted; /* segments */
+	uint32_t challenge_ms;	/* GCRA of ACKs that a stranger can provoke */
+	uint16_t listener;	/* of a passive open: index */
+	uint8_t close_reason;
+	uint8_t retries;     /* of SYN or SYN-ACK */
+	uint8_t reo_persist; /* recoveries until reo_mult falls back to 1 */
+	uint8_t unused[15];
+};
+static_assert(sizeof(struct tcb_cold) == 48, "with tcb and two table slots: 320 bytes");
+
+/* --- flight.c: what exists only while something is in flight, or a duplicate is to be reported
+ * --- */
+struct tcb_flight {
+	uint32_t board_head; /* scoreboard: block index + 1; of a free flight: the next */
+	uint32_t board_tail;
+	const struct chunk *send_cursor; /* where the last segment's data began, or NULL */
+	uint32_t board_count;		 /* records */
+	uint32_t recover;		 /* snd_nxt when recovery began */
+	uint32_t rack_sent_us;		 /* RACK.xmit_ts */
+	uint32_t rack_end;		 /* RACK.end_seq */
+	uint32_t rack_rtt_us;		 /* 0: nothing was delivered yet */
+	uint32_t rack_fack;		 /* RACK.segs_fack: highest sequence number delivered */
+	uint32_t reo_round;		 /* snd_nxt when reo_mult was last raised */
 	uint32_t prr_delivered;
 	uint32_t prr_out;
 	uint32_t recover_fs; /* RecoverFS (RFC 9937, 6) */
@@ -174,15 +192,15 @@ struct tcb_cold {
 	uint32_t probe_end;    /* TLP.end_seq */
 	uint32_t dsack_start;
 	uint32_t dsack_end;
-	uint32_t ooo_recent;   /* sequence number of the last out-of-order arrival */
-	uint32_t challenge_ms; /* GCRA of ACKs that a stranger can provoke */
-	uint32_t last_sent_us; /* of data, for the idle restart */
-	uint32_t reo_round;    /* snd_nxt when reo_mult was last raised */
-	uint16_t listener;     /* of a passive open: index */
-	uint16_t peer_mss;     /* as announced, after the floor */
-	uint8_t close_reason;
-	uint8_t retries;     /* of SYN or SYN-ACK */
-	uint8_t reo_persist; /* recoveries until reo_mult falls back to 1 */
+};
+static_assert(sizeof(struct tcb_flight) <= 192, "three cache lines");
+
+struct flight_pool {
+	struct tcb_flight *flights; /* [0] is all zero: whoever has none reads that one */
+	uint32_t capacity;
+	uint32_t used;
+	uint32_t fresh; /* flights never used begin here */
+	uint32_t free;	/* index; 0: none */
 };
 
 /* --- scoreboard.c: one record for each segment in flight, in order --- */
@@ -284,6 +302,7 @@ struct tcp_layer {
 	uint32_t half_open_max;
 	struct tcp_table table;
 	struct board_pool board;
+	struct flight_pool flights;
 	struct time_wait_table time_wait;
 	struct wheel *wheel;
 	struct chunk_pool *chunks;
@@ -335,6 +354,12 @@ static inline uint32_t tcb_index(const struct tcp_layer *layer, const struct tcb
 static inline struct tcb_cold *tcb_cold(const struct tcp_layer *layer, const struct tcb *tcb)
 {
 	return &layer->cold[tcb - layer->tcbs];
+}
+
+/* To be written only by who holds one. */
+static inline struct tcb_flight *tcb_flight(const struct tcp_layer *layer, const struct tcb *tcb)
+{
+	return &layer->flights.flights[tcb->flight];
 }
 
 /* Bytes that are thought to be in the network (RFC 6675, pipe; RFC 6582 counts duplicate ACKs

@@ -25,18 +25,15 @@ static uint32_t after(const struct net_stack *stack, uint32_t us)
 static uint32_t within_user_timeout(const struct net_stack *stack, const struct tcb *tcb,
 				    uint32_t us)
 {
-	const struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
-	uint32_t waited = now32(stack) - cold->progress_us;
-	uint32_t left = waited < cold->user_timeout_us ? cold->user_timeout_us - waited : 0;
+	uint32_t waited = now32(stack) - tcb->progress_us;
+	uint32_t left = waited < tcb->user_timeout_us ? tcb->user_timeout_us - waited : 0;
 
 	return us < left ? us : left;
 }
 
 static bool gave_up(const struct net_stack *stack, const struct tcb *tcb)
 {
-	const struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
-
-	return now32(stack) - cold->progress_us >= cold->user_timeout_us;
+	return now32(stack) - tcb->progress_us >= tcb->user_timeout_us;
 }
 
 /* RFC 8985, 7.2. @return 0: no probe is to be scheduled */
@@ -76,7 +73,7 @@ void tcp_set_retransmission(struct net_stack *stack, struct tcb *tcb)
 		tcb->rtx_kind = TCB_TIMER_PERSIST;
 		us = rtt_timeout_us(tcb);
 		if ((tcb->flags & TCB_PERSISTING) == 0) /* the user timeout counts from here */
-			tcb_cold(stack->tcp, tcb)->progress_us = now32(stack);
+			tcb->progress_us = now32(stack);
 	}
 	if (tcb->rtx_kind == TCB_TIMER_PERSIST)
 		tcb->flags |= TCB_PERSISTING;
@@ -221,6 +218,9 @@ void tcp_timer(void *context, uint32_t index)
 	}
 	if (reached(stack, tcb->rtx_us))
 		retransmission_timer(stack, tcb);
-	if (tcb_alive(stack->tcp, tcb, handle))
-		tcb_arm(stack, tcb);
+	if (!tcb_alive(stack->tcp, tcb, handle))
+		return;
+	if (tcb->snd_una == tcb->snd_nxt && (tcb->flags & TCB_DSACK_DUE) == 0)
+		flight_give(stack->tcp, tcb);
+	tcb_arm(stack, tcb);
 }

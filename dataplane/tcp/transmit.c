@@ -49,7 +49,7 @@ static bool send_record(struct net_stack *stack, struct tcb *tcb, const struct n
 	record->ts_val = now_ms(stack) + tcb->ts_offset;
 	if (record->sends < UINT8_MAX)
 		record->sends++;
-	tcb_cold(stack->tcp, tcb)->last_sent_us = record->sent_us;
+	tcb->last_sent_us = record->sent_us;
 	recovery_on_send(stack, tcb, record->length);
 	return true;
 }
@@ -66,7 +66,7 @@ static bool resend(struct net_stack *stack, struct tcb *tcb, const struct net_pa
 	record->flags |= RECORD_RETRANSMITTED;
 	stack->counters.tcp_retransmitted++;
 	tcb_cold(stack->tcp, tcb)->retransmitted++;
-	tcb_cold(stack->tcp, tcb)->undo_pending++;
+	tcb_flight(stack->tcp, tcb)->undo_pending++;
 	return true;
 }
 
@@ -141,7 +141,7 @@ static void fin_sent(struct net_stack *stack, struct tcb *tcb)
 /* RFC 5681, 4.1 and RFC 7661: after a pause the window is not what the path was seen to bear. */
 static void idle_restart(struct net_stack *stack, struct tcb *tcb)
 {
-	uint32_t idle = now32(stack) - tcb_cold(stack->tcp, tcb)->last_sent_us;
+	uint32_t idle = now32(stack) - tcb->last_sent_us;
 
 	if (tcb->snd_nxt != tcb->snd_una || idle < rtt_timeout_us(tcb))
 		return;
@@ -156,7 +156,7 @@ static bool send_new_segment(struct net_stack *stack, struct tcb *tcb, const str
 	struct tcp_record *r;
 
 	if (tcb->snd_nxt == tcb->snd_una) /* the user timeout counts from here */
-		tcb_cold(stack->tcp, tcb)->progress_us = now32(stack);
+		tcb->progress_us = now32(stack);
 	r = board_append(stack->tcp, tcb);
 	*r = (struct tcp_record){
 		.seq = tcb->snd_nxt,
@@ -187,7 +187,8 @@ static enum outcome send_new(struct net_stack *stack, struct tcb *tcb, const str
 
 		if (length == 0 && !fin)
 			return DONE;
-		if (net_port_room(stack, path->port) == 0 || !board_has_room(stack->tcp, tcb))
+		if (net_port_room(stack, path->port) == 0 || !board_has_room(stack->tcp, tcb) ||
+		    flight_take(stack, tcb) == NULL)
 			return STUCK;
 		if (*burst == 0)
 			return AGAIN;
@@ -250,7 +251,6 @@ static bool ask_for_data(struct net_stack *stack, struct tcb *tcb)
 
 static enum outcome output_syn(struct net_stack *stack, struct tcb *tcb)
 {
-	struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
 	uint8_t flags = tcb->state == TCPS_SYN_SENT ? TCP_SYN : TCP_SYN | TCP_ACK;
 	struct net_path path;
 	int rc;
@@ -266,9 +266,9 @@ static enum outcome output_syn(struct net_stack *stack, struct tcb *tcb)
 		return STUCK;
 	/* Without a frame or a neighbour entry the timer tries again. */
 	if (rc == 0)
-		tcp_emit(stack, tcb, &path, cold->iss, 0, flags);
+		tcp_emit(stack, tcb, &path, tcb->snd_una, 0, flags);
 	tcb->flags &= ~(uint32_t)TCB_SYN_DUE;
-	cold->last_sent_us = now32(stack);
+	tcb->last_sent_us = now32(stack);
 	tcp_set_retransmission(stack, tcb);
 	return DONE;
 }
@@ -402,7 +402,7 @@ bool tcp_send_probe(struct net_stack *stack, struct tcb *tcb)
 			return false;
 	}
 	tcb->flags |= TCB_PROBE_OUT;
-	tcb_cold(stack->tcp, tcb)->probe_end = tcb->snd_nxt;
+	tcb_flight(stack->tcp, tcb)->probe_end = tcb->snd_nxt;
 	stack->counters.tcp_tail_probe++;
 	return true;
 }

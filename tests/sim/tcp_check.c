@@ -6,6 +6,7 @@
 #include "dataplane/tcp/table.h"
 
 #include <assert.h>
+#include <string.h>
 
 static void check_board(const struct tcp_layer *layer, const struct tcb *tcb)
 {
@@ -23,7 +24,7 @@ static void check_board(const struct tcp_layer *layer, const struct tcb *tcb)
 	}
 	assert(next == tcb->snd_nxt);
 	assert(sacked == tcb->sacked_bytes && lost == tcb->lost_bytes);
-	assert(count == tcb->board_count && count <= BOARD_MAX);
+	assert(count == tcb_flight(layer, tcb)->board_count && count <= BOARD_MAX);
 }
 
 static void check_send_queue(const struct tcb *tcb)
@@ -85,6 +86,10 @@ static void check_connection(const struct net_stack *stack, const struct tcb *tc
 	 * come. */
 	if (tcb->snd_nxt != tcb->snd_una || (!fin && tcb->send_end != tcb->snd_nxt))
 		assert(tcb->rtx_us != 0 || (tcb->flags & TCB_LISTED) != 0);
+	/* Held for nothing only until a timer takes it. */
+	assert(tcb->flight == 0 || tcb->snd_nxt != tcb->snd_una ||
+	       wheel_is_armed(layer->wheel, tcb_index(layer, tcb)) ||
+	       (tcb->flags & (TCB_DSACK_DUE | TCB_LISTED)) != 0);
 	if (tcb->rtx_us != 0 || tcb->delack_us != 0 || tcb->close_us != 0)
 		assert(wheel_is_armed(layer->wheel, tcb_index(layer, tcb)));
 }
@@ -92,7 +97,8 @@ static void check_connection(const struct net_stack *stack, const struct tcb *tc
 void tcp_check(const struct net_stack *stack)
 {
 	const struct tcp_layer *layer = stack->tcp;
-	uint32_t used = 0, half_open = 0, chunks = 0, listed = 0;
+	uint32_t used = 0, half_open = 0, chunks = 0, listed = 0, flights = 0;
+	static const struct tcb_flight none;
 
 	for (uint32_t i = 0; i < layer->fresh; i++) {
 		const struct tcb *tcb = &layer->tcbs[i];
@@ -102,10 +108,13 @@ void tcp_check(const struct net_stack *stack)
 		used++;
 		half_open += tcb->state == TCPS_SYN_RCVD && (tcb->flags & TCB_ACTIVE) == 0;
 		listed += (tcb->flags & TCB_LISTED) != 0;
+		flights += tcb->flight != 0;
 		chunks += check_receive(layer, tcb);
 		check_connection(stack, tcb);
 	}
 	assert(used == layer->used && used == layer->table.used);
 	assert(half_open == layer->half_open && listed == layer->list_count);
 	assert(chunks == layer->receive_chunks);
+	assert(flights == layer->flights.used);
+	assert(memcmp(&layer->flights.flights[0], &none, sizeof(none)) == 0);
 }

@@ -69,23 +69,29 @@ static void siphash_1_3_is_what_others_compute(void **state)
 static void the_scoreboard_keeps_order_over_many_blocks(void **state)
 {
 	struct tcp_layer *layer = calloc(1, sizeof(*layer));
+	struct net_stack *stack = calloc(1, sizeof(*stack));
 	struct board_cursor cursor;
 	struct tcb tcb = {0}, small = {0};
 	uint32_t popped = 0, pushed = 0;
 
+	stack->tcp = layer;
 	assert_int_equal(board_pool_init(&layer->board, 8), 0);
+	assert_int_equal(flight_pool_init(&layer->flights, 2), 0);
+	assert_non_null(flight_take(stack, &tcb));
+	assert_non_null(flight_take(stack, &small));
 	while (board_has_room(layer, &tcb))
 		board_append(layer, &tcb)->seq = pushed++;
 	assert_int_equal(pushed, 6 * BOARD_RECORDS);
 	/* The last quarter is there for one that holds little. */
 	while (board_has_room(layer, &small))
 		board_append(layer, &small);
-	assert_int_equal(small.board_count, 2 * BOARD_RECORDS);
+	assert_int_equal(tcb_flight(layer, &small)->board_count, 2 * BOARD_RECORDS);
 	board_clear(layer, &small);
 	for (unsigned round = 0; round < 1000; round++) {
 		uint32_t expect = popped;
 
-		for (unsigned i = 0; i < round % 40 && tcb.board_count > 0; i++) {
+		for (unsigned i = 0; i < round % 40 && tcb_flight(layer, &tcb)->board_count > 0;
+		     i++) {
 			assert_int_equal(board_first(layer, &tcb, &cursor)->seq, popped++);
 			board_pop(layer, &tcb);
 		}
@@ -101,7 +107,12 @@ static void the_scoreboard_keeps_order_over_many_blocks(void **state)
 	}
 	board_clear(layer, &tcb);
 	assert_int_equal(layer->board.used, 0);
+	flight_give(layer, &tcb);
+	flight_give(layer, &small);
+	assert_int_equal(layer->flights.used, 0);
+	flight_pool_free(&layer->flights);
 	board_pool_free(&layer->board);
+	free(stack);
 	free(layer);
 }
 

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Flights: what a connection needs only while something of it is in flight, from a pool that is
+ * smaller than the connection table. Who finds the pool empty sends nothing new until one is free;
+ * acknowledging never needs one.
+ *
+ * Owner: one worker. Memory: one block made with the layer; flights that were never used are not
+ * touched. Always true: flight 0 is all zero and is nobody's; a held flight's connection has
+ * something in flight, a duplicate to report, or its wheel node armed.
+ */
+#include "dataplane/tcp/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+int flight_pool_init(struct flight_pool *pool, uint32_t flights)
+{
+	*pool = (struct flight_pool){.capacity = flights, .fresh = 1};
+	pool->flights = aligned_alloc(64, ((size_t)flights + 1) * sizeof(*pool->flights));
+	if (pool->flights == NULL)
+		return -ENOMEM;
+	memset(&pool->flights[0], 0, sizeof(pool->flights[0]));
+	return 0;
+}
+
+void flight_pool_free(struct flight_pool *pool)
+{
+	free(pool->flights);
+	pool->flights = NULL;
+}
+
+struct tcb_flight *flight_take(struct net_stack *stack, struct tcb *tcb)
+{
+	struct flight_pool *pool = &stack->tcp->flights;
+	struct tcb_flight *flight;
+
+	if (tcb->flight != 0)
+		return &pool->flights[tcb->flight];
+	if (pool->free != 0) {
+		tcb->flight = pool->free;
+		pool->free = pool->flights[pool->free].board_head;
+	} else if (pool->fresh <= pool->capacity) {
+		tcb->flight = pool->fresh++;
+	} else {
+		stack->counters.tcp_no_flight++;
+		return NULL;
+	}
+	pool->used++;
+	flight = &pool->flights[tcb->flight];
+	*flight = (struct tcb_flight){.reo_round = tcb->snd_una};
+	return flight;
+}
+
+void flight_give(struct tcp_layer *layer, struct tcb *tcb)
+{
+	struct flight_pool *pool = &layer->flights;
+	struct tcb_flight *flight = &pool->flights[tcb->flight];
+
+	if (tcb->flight == 0)
+		return;
+	assert(flight->board_count == 0);
+	tcb->flags &= ~(uint32_t)(TCB_PROBE_OUT | TCB_RECOVERY | TCB_LOSS | TCB_DSACK_DUE);
+	flight->board_head = pool->free;
+	pool->free = tcb->flight;
+	pool->used--;
+	tcb->flight = 0;
+}
+
+void flight_rest(struct net_stack *stack, struct tcb *tcb)
+{
+	const struct tcb_flight *flight = tcb_flight(stack->tcp, tcb);
+
+	if (tcb->flight == 0 || tcb->snd_una != tcb->snd_nxt || (tcb->flags & TCB_DSACK_DUE) != 0)
+		return;
+	if ((tcb->flags & TCB_PROBE_OUT) == 0 &&
+	    (flight->prior_cwnd == 0 || flight->undo_pending == 0)) {
+		flight_give(stack->tcp, tcb);
+		return;
+	}
+	wheel_arm_lazily(stack->tcp->wheel, tcb_index(stack->tcp, tcb),
+			 stack->now_us + rtt_timeout_us(tcb));
+}
