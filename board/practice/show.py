@@ -148,5 +148,6 @@ def notification_rows(receptions, all_ways, known):
         for way in all_ways.get(identity, []):
             recipient = (as_list(event.get("recipient")) or ["?"])[0]
             lines.append(_line(["", f"DSN to {recipient.split('@')[0]}", way.recipients, way.site, way.exchanger, way.family,
-                                way.tls or "clear", way.attempts, seconds(way.duration_s), way.result], "dim"))
+                                way.tls or ("clear" if way.family else ""), way.attempts, seconds(way.duration_s),
+                                way.result], "dim"))
     return lines

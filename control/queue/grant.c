@@ -157,6 +157,7 @@ void loan_free(struct loan *loan)
 		shard->loans = loan->all_next;
 	if (loan->all_next)
 		loan->all_next->all_prev = loan->all_prev;
+	attempt_release(shard, loan->attempt);
 	route_release(loan->route);
 	free(loan);
 }

@@ -60,10 +60,14 @@ struct queue_recipient {
 	uint32_t next; /**< of the message, in the order of the envelope */
 	uint32_t domain;
 	uint32_t path; /**< READY and LOANED: where */
-	struct schedule_link
-		timer;	 /**< READY: the path's list; ROUTING: the domain's; WAITING: the wheel */
-	uint32_t text;	 /**< offset of its address in the message's block; then its ORCPT */
-	uint32_t reason; /**< text: host NUL reply, of the last attempt */
+	union {
+		/** READY: in the path's list; ROUTING: the domain's; WAITING: the wheel. */
+		struct schedule_link timer;
+		/** FAILING: the attempt that it failed in, in shard->attempts; 0: none. */
+		uint32_t attempt;
+	};
+	uint32_t text;	      /**< offset of its address in the message's block; then its ORCPT */
+	uint32_t reason;      /**< text: host NUL reply, of the last attempt */
 	uint32_t attempted_s; /**< wall clock, of the last attempt */
 	uint16_t ordinal;     /**< in the envelope */
 	uint16_t attempts;

@@ -285,7 +285,7 @@ static void message_recorded(void *user, int result)
 
 struct end_wait *end_wait_make(struct queue_shard *shard, uint32_t m, unsigned capacity)
 {
-	struct end_wait *wait = calloc(1, sizeof(*wait) + capacity * sizeof(wait->recipients[0]));
+	struct end_wait *wait = calloc(1, sizeof(*wait) + capacity * sizeof(wait->ends[0]));
 
 	if (!wait)
 		return NULL;
@@ -299,11 +299,18 @@ struct end_wait *end_wait_make(struct queue_shard *shard, uint32_t m, unsigned c
 	return wait;
 }
 
+void end_wait_add(struct end_wait *wait, uint32_t r, uint32_t attempt)
+{
+	wait->ends[wait->count++] = (struct recipient_final){r, attempt};
+}
+
 void end_wait_free(struct end_wait *wait)
 {
 	struct queue_shard *shard = wait->shard;
 	uint32_t m = wait->message;
 
+	for (uint32_t i = 0; i < wait->count; i++)
+		attempt_release(shard, wait->ends[i].attempt);
 	if (wait->prev)
 		wait->prev->next = wait->next;
 	else
@@ -340,7 +347,7 @@ void recipient_remove(struct queue_shard *shard, uint32_t r)
 		abort();
 	records_begin(shard);
 	recipient_end(shard, r, RECIPIENT_REMOVED, &entry);
-	wait->recipients[wait->count++] = r;
+	end_wait_add(wait, r, 0);
 	message_record(shard, wait, &entry, 1);
 	records_end(shard);
 }
@@ -374,7 +381,8 @@ static unsigned job_entries(struct queue_shard *shard, const struct job *job, un
 				      recipient->flags & RECIPIENT_EXPIRES ? RECIPIENT_EXPIRED
 									   : RECIPIENT_BOUNCED,
 				      &entries[count++]);
-			wait->recipients[wait->count++] = r;
+			end_wait_add(wait, r, recipient->attempt);
+			recipient->attempt = 0;
 		} else if (delay_told && wants_delay(recipient)) {
 			uint64_t due_us = shard->now.wall_us;
 

@@ -62,6 +62,7 @@ void recipient_fail(struct queue_shard *shard, uint32_t r, bool expired)
 	struct queue_recipient *recipient = index_recipient(&shard->index, r);
 
 	index_set_state(&shard->index, r, RECIPIENT_FAILING);
+	recipient->attempt = 0;
 	if (expired)
 		recipient->flags |= RECIPIENT_EXPIRES;
 	job_request(shard, recipient->message, JOB_FAILURE);
@@ -263,6 +264,9 @@ static bool recipient_result(struct queue_shard *shard, struct loan *loan,
 	case OUTCOME_BOUNCED:
 		path->bounced++;
 		recipient_fail(shard, r, false);
+		if (!loan->attempt)
+			loan->attempt = attempt_keep(shard, loan);
+		recipient->attempt = attempt_hold(shard, loan->attempt);
 		return false;
 	}
 	path->deferred++;

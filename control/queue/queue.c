@@ -354,6 +354,7 @@ static int shard_init(struct queue_shard *shard)
 	    domains_init(shard, domains) < 0 || sites_init(shard, SITES_MAX) < 0 ||
 	    paths_init(shard, PATHS_MAX) < 0 ||
 	    slab_init(&shard->bodies, sizeof(struct queue_body), messages) < 0 ||
+	    slab_init(&shard->attempts, sizeof(struct attempt), messages) < 0 ||
 	    slab_init(&shard->jobs, sizeof(struct job), messages) < 0 || sources_hash(shard) < 0)
 		return -ENOMEM;
 	return 0;
@@ -369,6 +370,7 @@ static void shard_free(struct queue_shard *shard)
 		shard->ends = next;
 	}
 	loans_free(shard);
+	attempts_free(shard);
 	bodies_free(shard);
 	slab_finish(&shard->jobs);
 	paths_free(shard);

@@ -142,7 +142,7 @@ static uint64_t message_delete(struct queue_shard *shard, uint32_t m,
 		}
 		recipient_detach(shard, r);
 		recipient_end(shard, r, RECIPIENT_REMOVED, &entries[count++]);
-		wait->recipients[wait->count++] = r;
+		end_wait_add(wait, r, 0);
 	}
 	if (count) {
 		records_begin(shard);

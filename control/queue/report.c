@@ -149,32 +149,36 @@ static bool same_result(const struct queue_shard *shard, const struct delivery_r
 	       !strcmp(a->reply, b->reply);
 }
 
-static void event_add_delivery(const struct queue_shard *shard, struct event *event,
-			       const struct loan *loan, const struct delivery_recipient *result)
+static void event_add_attempt(struct event *event, const struct attempt *attempt)
 {
-	const struct delivery *delivery = &loan->delivery;
+	const struct route *route = &attempt->route->route;
 
+	event->site = route->site;
+	event->source = route->source;
+	event->peer_address = attempt->host ? &attempt->host->address : NULL;
+	event->peer_name = attempt->host ? attempt->host->name : NULL;
+	event->source_address = &attempt->source_address;
+	event->tls_version = attempt->tls ? attempt->tls_version : NULL;
+	event->tls_cipher = attempt->tls ? attempt->tls_cipher : NULL;
+	event->session = attempt->session;
+	event->reused = attempt->reused;
+	event->possible_duplicate = attempt->possible_duplicate;
+	event->connect_us = attempt->connect_us;
+	event->tls_us = attempt->tls_us;
+	event->transaction_us = attempt->transaction_us;
+	event->worker = attempt->worker;
+}
+
+static void event_add_result(const struct queue_shard *shard, struct event *event,
+			     const struct loan *loan, const struct delivery_recipient *result)
+{
 	event->attempts = index_recipient(&shard->index, result->index)->attempts;
 	event->queue = domain_text(result->address);
-	event->site = delivery->route->site;
-	event->source = delivery->route->source;
-	event->peer_address = delivery->host ? &delivery->host->address : NULL;
-	event->peer_name = delivery->host ? delivery->host->name : NULL;
-	event->source_address = &delivery->source_address;
 	event->reply_code = result->code;
 	event->enhanced = result->enhanced;
 	event->reply_text = result->reply;
 	event->reply_remote = result->remote;
 	event->phase = smtp_phase_name(result->phase);
-	event->tls_version = delivery->tls ? delivery->tls_version : NULL;
-	event->tls_cipher = delivery->tls ? delivery->tls_cipher : NULL;
-	event->session = delivery->session;
-	event->reused = delivery->reused;
-	event->possible_duplicate = delivery->possible_duplicate;
-	event->connect_us = delivery->connect_us;
-	event->tls_us = delivery->tls_us;
-	event->transaction_us = delivery->transaction_us;
-	event->worker = loan->worker;
 	if (result->outcome == OUTCOME_DEFERRED)
 		event->next_attempt_us = loan->next_attempt_us;
 }
@@ -186,7 +190,9 @@ static bool emit_loan(struct queue_shard *shard, struct report *report)
 	const struct queue_message *message = index_message(&shard->index, loan->message);
 	const char *recipients[EVENT_RECIPIENTS_MAX];
 	uint32_t m = loan->message;
+	struct attempt attempt;
 
+	attempt_of(loan, &attempt);
 	while (loan->reported < delivery->recipient_count) {
 		const struct delivery_recipient *first = &delivery->recipients[loan->reported];
 		uint32_t end = loan->reported;
@@ -208,7 +214,8 @@ static bool emit_loan(struct queue_shard *shard, struct report *report)
 			event = event_of(shard, message, type);
 			event.recipient_count = end - loan->reported;
 			event.recipients = recipients;
-			event_add_delivery(shard, &event, loan, first);
+			event_add_attempt(&event, &attempt);
+			event_add_result(shard, &event, loan, first);
 			if (!emit(shard, &event))
 				return false;
 		}
@@ -231,10 +238,10 @@ void report_loan(struct queue_shard *shard, struct loan *loan)
 
 /* ---- Ends without a delivery ---- */
 
-static bool emit_end(struct queue_shard *shard, uint32_t m, uint32_t r)
+static bool emit_end(struct queue_shard *shard, uint32_t m, const struct recipient_final *end)
 {
 	const struct queue_message *message = index_message(&shard->index, m);
-	const struct queue_recipient *recipient = index_recipient(&shard->index, r);
+	const struct queue_recipient *recipient = index_recipient(&shard->index, end->recipient);
 	const char *address = index_address(message, recipient);
 	struct event event = event_of(shard, message,
 				      recipient->state == RECIPIENT_EXPIRED   ? EVENT_EXPIRATION
@@ -253,8 +260,11 @@ static bool emit_end(struct queue_shard *shard, uint32_t m, uint32_t r)
 		(struct enhanced_code){recipient->class, recipient->subject, recipient->detail};
 	event.reply_remote = recipient->flags & RECIPIENT_REMOTE;
 	event.phase = smtp_phase_name(recipient->phase);
-	if (recipient->path && recipient->path < shard->paths.fresh &&
-	    path_at(shard, recipient->path)->used && recipient->attempts) {
+	if (end->attempt) {
+		event_add_attempt(&event, attempt_at(shard, end->attempt));
+	} else if (recipient->path && recipient->path < shard->paths.fresh &&
+		   path_at(shard, recipient->path)->used && recipient->attempts) {
+		/* It ended later than its last attempt, which was told when it was made. */
 		event.source = path_at(shard, recipient->path)->source;
 		event.site = site_at(shard, path_at(shard, recipient->path)->site)->name;
 	}
@@ -267,7 +277,7 @@ static bool emit_ends(struct queue_shard *shard, struct report *report)
 		(struct end_wait *)((char *)report - offsetof(struct end_wait, report));
 
 	for (; wait->reported < wait->count; wait->reported++) {
-		if (!emit_end(shard, wait->message, wait->recipients[wait->reported]))
+		if (!emit_end(shard, wait->message, &wait->ends[wait->reported]))
 			return false;
 	}
 	end_wait_free(wait);

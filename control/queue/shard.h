@@ -9,6 +9,7 @@
  *   paths.c     source x site: ready lists, back-off, rates, configuration
  *   grant.c     which worker gets the next delivery, and with which slot
  *   outcome.c   what came back: records, retry, finish, events
+ *   attempts.c  attempts that ended recipients, until their events are out
  *   notice.c    when DSNs are made; dsn.c how they read
  *   ledger.c    sums, notes, audit
  *   recover.c   the index from the spool's records
@@ -196,6 +197,7 @@ struct loan {
 	uint8_t state;		  /**< enum loan_state */
 	uint32_t reported;	  /**< recipients whose event is emitted */
 	uint64_t next_attempt_us; /**< wall clock, of what was deferred */
+	uint32_t attempt;	  /**< kept for bounces, held; 0: there are none */
 	struct delivery delivery; /**< last: has its recipients behind it */
 };
 
@@ -216,6 +218,28 @@ struct job {
 	uint64_t due_us;
 };
 
+/** What the events of its recipients tell of an attempt. */
+struct attempt {
+	uint32_t references; /**< its loan, recipients FAILING in it, and ends that it caused */
+	uint16_t worker;
+	bool tls;
+	bool reused;
+	bool possible_duplicate;
+	struct route_entry *route;
+	const struct route_host *host; /**< in the route, or NULL */
+	struct ip_address source_address;
+	char tls_version[sizeof(((struct delivery *)0)->tls_version)];
+	char tls_cipher[sizeof(((struct delivery *)0)->tls_cipher)];
+	uint64_t session;
+	uint64_t connect_us, tls_us, transaction_us;
+};
+
+/** A recipient's end. */
+struct recipient_final {
+	uint32_t recipient;
+	uint32_t attempt; /**< that ended it, held; 0: it was not an attempt */
+};
+
 /** Recipients that ended without a delivery, until their record is durable and their events are
  * out. */
 struct end_wait {
@@ -225,7 +249,7 @@ struct end_wait {
 	uint32_t message;
 	uint32_t count;
 	uint32_t reported;
-	uint32_t recipients[];
+	struct recipient_final ends[];
 };
 
 /** A message on its way into the spool. */
@@ -297,7 +321,8 @@ struct queue_shard {
 	uint32_t reads; /**< under way */
 
 	struct loan *loans;
-	uint32_t out_count; /**< at workers */
+	uint32_t out_count;   /**< at workers */
+	struct slab attempts; /**< that ended recipients whose end is not told yet */
 	struct slab jobs;
 	struct slab_list job_list;
 	bool jobs_missed; /**< recipients FAILING without a job: memory was short */
@@ -495,6 +520,28 @@ void recipient_entry(const struct queue_shard *shard, uint32_t r, uint64_t due_u
 /** Wall clock of a monotonic time. */
 uint64_t wall_of(const struct queue_shard *shard, uint64_t mono_us);
 
+/* ---- attempts.c ---- */
+
+/** What a loan's delivery was. */
+void attempt_of(const struct loan *loan, struct attempt *attempt);
+/** Keep the loan's attempt. @return its index with one reference, or 0: it reached no host, or
+ * memory is short, and the event goes without */
+uint32_t attempt_keep(struct queue_shard *shard, const struct loan *loan);
+static inline struct attempt *attempt_at(const struct queue_shard *shard, uint32_t a)
+{
+	return slab_at(&shard->attempts, a);
+}
+/** @param a or 0 @return a */
+static inline uint32_t attempt_hold(struct queue_shard *shard, uint32_t a)
+{
+	if (a)
+		attempt_at(shard, a)->references++;
+	return a;
+}
+/** @param a or 0 */
+void attempt_release(struct queue_shard *shard, uint32_t a);
+void attempts_free(struct queue_shard *shard);
+
 /* ---- ledger.c ---- */
 
 void ledger_accept(struct queue_shard *shard, const struct queue_message *message);
@@ -520,6 +567,8 @@ void ledger_audit(struct queue_shard *shard);
 /* ---- notice.c ---- */
 
 struct end_wait *end_wait_make(struct queue_shard *shard, uint32_t m, unsigned capacity);
+/** @param attempt held, or 0: the wait has it from now on */
+void end_wait_add(struct end_wait *wait, uint32_t r, uint32_t attempt);
 void end_wait_free(struct end_wait *wait);
 /** Append the records of recipients that ended, in the caller's group; then report them. Takes the
  * wait. */

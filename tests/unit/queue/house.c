@@ -38,7 +38,19 @@ int event_log_emit(struct event_log *log, const struct event *event)
 		.next_attempt_us = event->next_attempt_us,
 		.time_us = event->time_us,
 		.generated = event->generated,
+		.has_peer_address = event->peer_address,
+		.has_source_address = event->source_address,
+		.session = event->session,
+		.connect_us = event->connect_us,
+		.tls_us = event->tls_us,
+		.transaction_us = event->transaction_us,
+		.worker = event->worker,
 	};
+	snprintf(to->site, sizeof(to->site), "%s", event->site ? event->site : "");
+	snprintf(to->source, sizeof(to->source), "%s", event->source ? event->source : "");
+	snprintf(to->peer, sizeof(to->peer), "%s", event->peer_name ? event->peer_name : "");
+	if (event->tls_version)
+		snprintf(to->tls, sizeof(to->tls), "%s %s", event->tls_version, event->tls_cipher);
 	snprintf(to->recipient, sizeof(to->recipient), "%s", event->recipients[0]);
 	snprintf(to->reply, sizeof(to->reply), "%s", event->reply_text ? event->reply_text : "");
 	return 0;

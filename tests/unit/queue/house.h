@@ -59,6 +59,10 @@ struct house_event {
 	uint64_t next_attempt_us;
 	uint64_t time_us;
 	bool generated;
+	char site[256], source[VIEW_NAME_MAX], peer[256], tls[80];
+	bool has_peer_address, has_source_address;
+	uint64_t session, connect_us, tls_us, transaction_us;
+	unsigned worker;
 };
 
 /** A generated message, seen on its way out. */

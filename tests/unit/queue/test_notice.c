@@ -114,6 +114,100 @@ static void ret_and_size_decide_what_comes_back(void **state)
 	house_finish(&house);
 }
 
+/** As a worker would: a dialogue over TLS. */
+static void over_tls(struct house *house, struct delivery *delivery,
+		     struct delivery_recipient *recipient)
+{
+	far_side(house, delivery, recipient);
+	delivery->tls = true;
+	strcpy(delivery->tls_version, "TLSv1.3");
+	strcpy(delivery->tls_cipher, "TLS_AES_128_GCM_SHA256");
+	delivery->session = 4711;
+	delivery->connect_us = 11;
+	delivery->tls_us = 22;
+	delivery->transaction_us = 33;
+}
+
+static void assert_is_attempt(const struct house_event *event)
+{
+	assert_non_null(event);
+	assert_string_equal(event->tls, "TLSv1.3 TLS_AES_128_GCM_SHA256");
+	assert_string_equal(event->site, "mx.to.example");
+	assert_string_equal(event->source, "one");
+	assert_string_equal(event->peer, "mx.to.example");
+	assert_true(event->has_peer_address && event->has_source_address);
+	assert_int_equal(event->session, 4711);
+	assert_int_equal(event->connect_us, 11);
+	assert_int_equal(event->tls_us, 22);
+	assert_int_equal(event->transaction_us, 33);
+}
+
+/* Reliability notes, 6: every attempt is told with peer, TLS and times, whatever its end. */
+static void a_bounce_event_tells_the_attempt_that_ended_it(void **state)
+{
+	static struct house house;
+	const struct house_event *event;
+
+	start(&house, 20);
+	house.decide = over_tls;
+	house_send(&house, "sender@from.example",
+		   "bad1@to.example bad2@to.example later@to.example");
+	house_run(&house, 5 * HOUSE_SECOND);
+	assert_int_equal(house_events_of(&house, EVENT_BOUNCE, NULL), 2);
+	assert_is_attempt(house_last_event(&house, EVENT_BOUNCE));
+	assert_is_attempt(house_last_event(&house, EVENT_TRANSIENT_FAILURE));
+	/* Nothing is held once it is told. */
+	assert_int_equal(house.shard->attempts.used, 0);
+	/* The null sender gets no notice; the event is the same. */
+	house_send(&house, "", "bad3@to.example");
+	house_run(&house, 5 * HOUSE_SECOND);
+	event = house_last_event(&house, EVENT_BOUNCE);
+	assert_string_equal(event->recipient, "bad3@to.example");
+	assert_is_attempt(event);
+	house_finish(&house);
+}
+
+static void an_end_that_is_ours_alone_tells_no_attempt(void **state)
+{
+	static struct house house;
+	const struct house_event *event;
+
+	start(&house, 21);
+	house.decide = over_tls;
+	resolver_sim_fail(house.resolver, "nowhere.example", RESOLUTION_NO_DOMAIN,
+			  "no such domain");
+	house_send(&house, "sender@from.example", "who@nowhere.example");
+	house_run(&house, 5 * HOUSE_SECOND);
+	event = house_last_event(&house, EVENT_BOUNCE);
+	assert_non_null(event);
+	assert_string_equal(event->recipient, "who@nowhere.example");
+	assert_int_equal(event->attempts, 0);
+	assert_string_equal(event->tls, "");
+	assert_string_equal(event->peer, "");
+	assert_false(event->has_peer_address || event->has_source_address);
+	assert_int_equal(event->session + event->connect_us + event->transaction_us, 0);
+	house_finish(&house);
+}
+
+/* A loan's events may come after those of its bounces, and both after the path is gone. */
+static void attempts_outlast_a_stalled_event_log(void **state)
+{
+	static struct house house;
+
+	start(&house, 22);
+	house.decide = over_tls;
+	house_send(&house, "", "bad1@to.example ok@to.example bad2@to.example");
+	house.events_stall = true;
+	house_run(&house, 5 * HOUSE_SECOND);
+	assert_int_equal(house_events_of(&house, EVENT_BOUNCE, NULL), 0);
+	house.events_stall = false;
+	assert_true(house_run_dry(&house, 5 * HOUSE_SECOND));
+	assert_int_equal(house_events_of(&house, EVENT_BOUNCE, NULL), 2);
+	assert_is_attempt(house_last_event(&house, EVENT_BOUNCE));
+	assert_int_equal(house.shard->attempts.used, 0);
+	house_finish(&house);
+}
+
 /* Y2; RFC 5321, 6.1 */
 static void never_a_notice_about_a_notice(void **state)
 {
@@ -432,6 +526,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_bounce_has_the_three_parts_and_all_fields),
 		cmocka_unit_test(ret_and_size_decide_what_comes_back),
+		cmocka_unit_test(a_bounce_event_tells_the_attempt_that_ended_it),
+		cmocka_unit_test(an_end_that_is_ours_alone_tells_no_attempt),
+		cmocka_unit_test(attempts_outlast_a_stalled_event_log),
 		cmocka_unit_test(never_a_notice_about_a_notice),
 		cmocka_unit_test(none_for_the_null_sender_or_notify_never),
 		cmocka_unit_test(recipients_that_fail_together_share_a_notice),
