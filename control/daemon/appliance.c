@@ -71,7 +71,7 @@ int appliance_open_ports(struct appliance *appliance, char *error)
 {
 	const struct config_system *system = config_system(appliance->configuration);
 	struct rte_mempool *pools[WORKERS_MAX];
-	uint16_t owner_of_slot[128];
+	uint16_t owner_of_slot[NIC_STEERING_SLOTS];
 	const struct config_port *ports;
 	unsigned count = config_ports(appliance->configuration, &ports);
 	int code = start_environment(appliance->configuration, error);
@@ -86,16 +86,9 @@ int appliance_open_ports(struct appliance *appliance, char *error)
 			return -ENOMEM;
 		frame_mbuf_pool_init(&appliance->workers[i].frames, pools[i], (uint16_t)i);
 	}
-	/* Slot s of the redirection table holds hashes whose low bits are s: the ports' XOR,
-	 * bit-reversed. */
-	for (unsigned s = 0; s < 128; s++) {
-		unsigned reversed = 0;
-
-		for (unsigned b = 0; b < 7; b++)
-			reversed |= (s >> b & 1) << (6 - b);
-		owner_of_slot[s] =
-			net_owner((uint16_t)reversed, 0, (uint16_t)appliance->worker_count);
-	}
+	for (unsigned s = 0; s < NIC_STEERING_SLOTS; s++)
+		owner_of_slot[s] = net_owner(nic_steering_ports_of_slot(s), 0,
+					     (uint16_t)appliance->worker_count);
 	for (unsigned i = 0; i < count; i++) {
 		struct nic_port_settings settings = {
 			.name = ports[i].name,
@@ -107,6 +100,7 @@ int appliance_open_ports(struct appliance *appliance, char *error)
 			.tx_descriptors = (uint16_t)ports[i].tx_descriptors,
 			.rx_interrupts = system->idle == IDLE_INTERRUPT,
 			.owner_of_slot = owner_of_slot,
+			.ruled_port = NET_STEERED_PORT,
 		};
 		appliance->ports[i] = nic_port_open(&settings, error);
 		if (!appliance->ports[i])
@@ -456,8 +450,35 @@ static uint32_t refusal_of(struct appliance *appliance, unsigned worker)
 				    memory_order_relaxed);
 }
 
+void appliance_arrivals(const struct appliance *appliance, unsigned port, struct net_arrivals *sum)
+{
+	*sum = (struct net_arrivals){0};
+	for (unsigned i = 0; i < appliance->worker_count; i++)
+		steering_add(sum, net_stack_arrivals(worker_stack(appliance->workers[i].worker),
+						     (uint16_t)port));
+}
+
+static void check_steering(struct appliance *appliance)
+{
+	for (unsigned p = 0; p < appliance->port_count; p++) {
+		struct nic_port_information info;
+		struct net_arrivals arrivals;
+		char reason[128];
+
+		nic_port_information(appliance->ports[p], &info);
+		appliance_arrivals(appliance, p, &arrivals);
+		if (steering_check(&appliance->steering[p], info.steering, &arrivals, reason))
+			continue;
+		nic_port_steering_failed(appliance->ports[p], reason);
+		nic_port_information(appliance->ports[p], &info);
+		log_warning("ports", "port %s: %s; now %s", info.name, reason,
+			    nic_steering_name(info.steering));
+	}
+}
+
 void appliance_tick(struct appliance *appliance)
 {
+	check_steering(appliance);
 	for (unsigned i = 0; i < appliance->worker_count; i++)
 		worker_set_refusal(appliance->workers[i].worker, refusal_of(appliance, i));
 	if (pthread_mutex_trylock(&appliance->lock) == 0) {

@@ -13,6 +13,7 @@
 #include "control/daemon/shard.h"
 #include "control/events/events.h"
 #include "dataplane/buf/frame_mbuf.h"
+#include "dataplane/steering_check.h"
 #include "dataplane/worker.h"
 #include "dataplane/worker_nic.h"
 
@@ -49,6 +50,7 @@ struct appliance {
 
 	unsigned port_count;
 	struct nic_port *ports[NET_PORTS_MAX];
+	struct steering_check steering[NET_PORTS_MAX]; /**< appliance_tick's */
 	unsigned worker_count;
 	struct worker_thread workers[WORKERS_MAX];
 	atomic_bool stop_workers;
@@ -73,6 +75,8 @@ int appliance_open_log(const struct config_system *system, char *error);
 int appliance_start(struct appliance *appliance, char *error);
 /** Once in a while (100 ms): refusal flags, old views, drained or not. */
 void appliance_tick(struct appliance *appliance);
+/** Where a port's TCP frames came in, over all workers. */
+void appliance_arrivals(const struct appliance *appliance, unsigned port, struct net_arrivals *sum);
 /**
  * Load the file again and adopt it; on errors the old configuration goes on.
  * @param report receives lines for the operator (errors, what needs a restart); NULL: the log alone

@@ -61,7 +61,12 @@ static json_t *show_workers(void *context, json_t *arguments, char *error)
 			"handed_off", (json_int_t)load.handed_off, "handed_in",
 			(json_int_t)load.handed_in, "hand_off_full", (json_int_t)load.hand_off_full,
 			"chunks_free", (int)look.chunks_free, "chunks", (int)look.chunks);
+		const struct net_counters *net = net_stack_counters(worker_stack(w->worker));
 
+		json_object_set_new(one, "arrived_home",
+				    json_integer((json_int_t)net->arrived_home));
+		json_object_set_new(one, "arrived_elsewhere",
+				    json_integer((json_int_t)net->arrived_elsewhere));
 		json_object_set_new(one, "core",
 				    w->core >= 0 ? json_integer(w->core) : json_string("any"));
 		json_array_append_new(list, one);
@@ -96,9 +101,11 @@ static json_t *show_ports(void *context, json_t *arguments, char *error)
 	for (unsigned i = 0; i < appliance->port_count; i++) {
 		struct nic_port_information info;
 		struct nic_port_statistics stats;
+		struct net_arrivals arrivals;
 
 		nic_port_information(appliance->ports[i], &info);
 		nic_port_statistics(appliance->ports[i], &stats);
+		appliance_arrivals(appliance, i, &arrivals);
 		json_t *one = json_pack(
 			"{s:s, s:s, s:s, s:b, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:b}",
 			"port", info.name, "device", info.device, "driver", info.driver, "link",
@@ -108,15 +115,17 @@ static json_t *show_ports(void *context, json_t *arguments, char *error)
 			"tx_bytes", (json_int_t)stats.tx_bytes, "rx_missed",
 			(json_int_t)stats.rx_missed, "rx_errors", (json_int_t)stats.rx_errors,
 			"tx_errors", (json_int_t)stats.tx_errors, "steering",
-			info.queues < 2 ? "one queue"
-			: info.rss	? "hardware, sparse RSS key"
-					: "hand-off ring",
-			"tx_checksum", info.tx_tcp_checksum, "rx_checksum", info.rx_checksum);
+			nic_steering_name(info.steering), "tx_checksum", info.tx_tcp_checksum,
+			"rx_checksum", info.rx_checksum);
 
 		json_object_set_new(one, "mac",
 				    json_sprintf("%02x:%02x:%02x:%02x:%02x:%02x", info.mac[0],
 						 info.mac[1], info.mac[2], info.mac[3], info.mac[4],
 						 info.mac[5]));
+		json_object_set_new(one, "steering_reason", json_string(info.steering_reason));
+		json_object_set_new(one, "arrived_home", json_integer((json_int_t)arrivals.home));
+		json_object_set_new(one, "arrived_elsewhere",
+				    json_integer((json_int_t)arrivals.elsewhere));
 		json_array_append_new(list, one);
 	}
 	return list;
@@ -130,6 +139,8 @@ static const struct command_column port_columns[] = {
 	{"mtu", "MTU", "count"},
 	{"queues", "Queues", "count"},
 	{"steering", "Steering", "text"},
+	{"steering_reason", "because", "text"},
+	{"arrived_elsewhere", "Misses", "count"},
 	{"rx_packets", "Received", "count"},
 	{"tx_packets", "Sent", "count"},
 	{"rx_bytes", "In", "bytes"},

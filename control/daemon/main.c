@@ -143,15 +143,12 @@ static void report_ports(const struct appliance *appliance)
 
 		nic_port_information(appliance->ports[i], &info);
 		printf("port %s: %s, driver %s, MAC %02x:%02x:%02x:%02x:%02x:%02x, %u queues, MTU %u\n"
-		       "  checksums: receive %s, send %s; steering: %s; receive interrupts: %s\n",
+		       "  checksums: receive %s, send %s; steering: %s (%s); receive interrupts: %s\n",
 		       info.name, info.device, info.driver, info.mac[0], info.mac[1], info.mac[2],
 		       info.mac[3], info.mac[4], info.mac[5], info.queues, info.mtu,
 		       info.rx_checksum ? "port" : "software",
-		       info.tx_tcp_checksum ? "port" : "software",
-		       info.queues < 2 ? "one queue"
-		       : info.rss      ? "sparse RSS key"
-				       : "hand-off ring",
-		       info.rx_interrupts ? "yes" : "no");
+		       info.tx_tcp_checksum ? "port" : "software", nic_steering_name(info.steering),
+		       info.steering_reason, info.rx_interrupts ? "yes" : "no");
 	}
 }
 

@@ -116,7 +116,8 @@ static void error_input(struct net_stack *stack, const struct net_packet *packet
 		stack->counters.icmp_error_ignored++;
 		return;
 	}
-	owner = net_owner(error.local_port, error.remote_port, stack->settings.worker_count);
+	owner = net_owner_of(&error.remote, error.local_port, error.remote_port,
+			     stack->settings.worker_count);
 	if (net_hand_off(stack, owner, packet->frame))
 		return;
 	tcp_icmp_input(stack, &error);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * Received frames: Ethernet, 802.1Q, IPv4 (RFC 791, RFC 1122 3.2.1) and IPv6 (RFC 8200), each
- * length checked against the frame, then to ARP, ICMP or TCP. Fragments are dropped: TCP segments
- * carry don't-fragment, and so must a peer's.
- * Always true: no byte of a received frame is written;
- * every drop has a counter.
+ * length checked against the frame, then to ARP, ICMP or TCP. Fragments end at whichever worker's
+ * queue they came in by: they are counted and dropped there, for our TCP segments carry
+ * don't-fragment and a peer's are no larger than the MSS that it was told. Always true: no byte of
+ * a received frame is written; every drop has a counter.
  */
 #include "dataplane/net/checksum.h"
 #include "dataplane/net/stack.h"
@@ -32,6 +32,22 @@ void net_hand_round(struct net_stack *stack, struct frame *frame)
 	stack->settings.hand_off(stack->settings.hand_off_context, UINT16_MAX, frame);
 }
 
+/* The self check of steering: did the frame come in where the model says? */
+static void count_arrival(struct net_stack *stack, const struct net_packet *packet, uint16_t owner)
+{
+	struct net_arrivals *arrivals = &stack->arrivals[packet->port];
+	bool home = owner == stack->settings.worker;
+	bool ruled =
+		load16(packet->payload) == NET_STEERED_PORT && net_owner_term(&packet->source) == 0;
+
+	stack->counters.arrived_home += home;
+	stack->counters.arrived_elsewhere += !home;
+	arrivals->home += home;
+	arrivals->elsewhere += !home;
+	arrivals->ruled_home += ruled && home;
+	arrivals->ruled_elsewhere += ruled && !home;
+}
+
 /* Ports come first in TCP, so the owner is known before anything else is looked at. */
 static void tcp_packet(struct net_stack *stack, const struct net_packet *packet)
 {
@@ -41,8 +57,10 @@ static void tcp_packet(struct net_stack *stack, const struct net_packet *packet)
 		stack->counters.tcp_drop_header++;
 		return;
 	}
-	owner = net_owner(load16(packet->payload + 2), load16(packet->payload),
-			  stack->settings.worker_count);
+	owner = net_owner_of(&packet->source, load16(packet->payload + 2), load16(packet->payload),
+			     stack->settings.worker_count);
+	if (stack->settings.worker_count > 1 && !stack->handed)
+		count_arrival(stack, packet, owner);
 	if (!net_hand_off(stack, owner, packet->frame))
 		tcp_input(stack, packet);
 }

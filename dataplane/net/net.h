@@ -85,10 +85,29 @@ unsigned net_stack_output(struct net_stack *stack, uint16_t port, struct frame *
 			  unsigned max, const struct mr_now *now);
 
 /**
- * The worker that owns a connection, from any core: f(local port XOR remote port).
+ * The worker that owns an IPv4 connection, from any core: f(local port XOR remote port).
  * @return 0..worker_count-1
  */
 uint16_t net_owner(uint16_t local_port, uint16_t remote_port, uint16_t worker_count);
+/** What an IPv6 remote address adds to the ports' XOR: 0..127; 0 for IPv4. */
+uint16_t net_owner_term(const struct ip_address *remote);
+/** The worker that owns a connection of either family. @return 0..worker_count-1 */
+uint16_t net_owner_of(const struct ip_address *remote, uint16_t local_port, uint16_t remote_port,
+		      uint16_t worker_count);
+
+/** The remote port of connections for which a port can have masked rules. */
+#define NET_STEERED_PORT 25
+/** Where TCP frames of one port came in: at their owner's queue, or at another's (and went through
+ * the hand-off ring). The self check of steering. */
+struct net_arrivals {
+	uint64_t home;
+	uint64_t elsewhere;
+	/* Of these, from NET_STEERED_PORT and without an address term: what rules can steer. */
+	uint64_t ruled_home;
+	uint64_t ruled_elsewhere;
+};
+/** Counted when there are several workers; read by anyone. */
+const struct net_arrivals *net_stack_arrivals(const struct net_stack *stack, uint16_t port);
 
 /* Every drop and every notable event, counted (X-macro: name, text). */
 #define NET_COUNTERS(X)                                                   \
@@ -118,6 +137,8 @@ uint16_t net_owner(uint16_t local_port, uint16_t remote_port, uint16_t worker_co
 	X(icmp_error_ignored, "ICMP errors ignored (RFC 5927)")           \
 	X(handed_off, "frames handed to their owner by ring")             \
 	X(handed_in, "frames taken from the hand-off ring")               \
+	X(arrived_home, "TCP frames at their owner's queue")              \
+	X(arrived_elsewhere, "TCP frames at another worker's queue")      \
 	X(tcp_in, "TCP segments received")                                \
 	X(tcp_out, "TCP segments sent")                                   \
 	X(tcp_drop_checksum, "TCP checksum wrong")                        \

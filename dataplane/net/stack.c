@@ -210,6 +210,11 @@ const struct net_counters *net_stack_counters(const struct net_stack *stack)
 	return &stack->counters;
 }
 
+const struct net_arrivals *net_stack_arrivals(const struct net_stack *stack, uint16_t port)
+{
+	return &stack->arrivals[port];
+}
+
 void net_stack_gauges(const struct net_stack *stack, struct net_gauges *out)
 {
 	*out = (struct net_gauges){.neighbours = stack->neighbours.used};

@@ -46,6 +46,7 @@ struct net_stack {
 	uint16_t ip_id;
 	bool handed; /* the frame came through the hand-off */
 	struct net_counters counters;
+	struct net_arrivals arrivals[NET_PORTS_MAX];
 };
 
 /* A received IP packet; everything points into the frame. */

@@ -48,7 +48,7 @@ uint16_t tcp_choose_port(struct net_stack *stack, const struct ip_address *local
 	for (uint32_t i = 0; i < PORT_COUNT && tried < PORT_TRIES; i++) {
 		uint16_t port = (uint16_t)(PORT_FIRST + ((uint32_t)f + (*counter)++) % PORT_COUNT);
 
-		if (net_owner(port, remote_port, stack->settings.worker_count) !=
+		if (net_owner_of(remote, port, remote_port, stack->settings.worker_count) !=
 			    stack->settings.worker ||
 		    tcp_find_listener(layer, local, port) != NULL)
 			continue;

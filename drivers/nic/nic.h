@@ -9,13 +9,16 @@
 #ifndef MILLRACE_DRIVERS_NIC_NIC_H
 #define MILLRACE_DRIVERS_NIC_NIC_H
 
+#include "drivers/nic/steering.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
 struct rte_mbuf;
 struct rte_mempool;
 
-#define NIC_ERROR_TEXT 256
+#define NIC_ERROR_TEXT	256
+#define NIC_REASON_TEXT 160
 
 struct nic_environment {
 	const char *program;
@@ -54,6 +57,9 @@ struct nic_port_settings {
 	/** Owner of each value of the low 7 bits of the RSS hash (dataplane's net_owner), for 128
 	 * redirection slots. */
 	const uint16_t *owner_of_slot;
+	/** Remote port of the connections that masked rules may steer where the hash cannot be had;
+	 * 0: none. */
+	uint16_t ruled_port;
 };
 
 struct nic_port;
@@ -73,10 +79,15 @@ struct nic_port_information {
 	bool tx_ip_checksum;
 	bool tx_tcp_checksum;
 	bool rx_checksum;
-	bool rss; /**< hardware steering with the sparse key is on */
 	bool rx_interrupts;
+	enum nic_steering steering;
+	char steering_reason[NIC_REASON_TEXT]; /**< why this way and no better one */
 };
+/** From any thread. */
 void nic_port_information(const struct nic_port *port, struct nic_port_information *out);
+/** Packets do not arrive as the way in use promises: take the next one (a hand-off ring promises
+ * nothing). One thread at a time, while workers run. */
+void nic_port_steering_failed(struct nic_port *port, const char *reason);
 
 struct nic_port_statistics {
 	bool link_up;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* One port: its queues, offloads, steering and statistics. See nic.h. */
-#include "drivers/nic/nic.h"
+#include "drivers/nic/port_private.h"
 
 #include <errno.h>
 #include <rte_bus.h>
@@ -14,15 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define RSS_KEY_MAX   64
-#define RETA_SIZE_MAX 1024
 /* How often a port is polled once more between arming its interrupt and sleeping. */
 #define WAIT_EVENTS 8
-
-struct nic_port {
-	uint16_t id;
-	struct nic_port_information information;
-};
 
 /* The name that rte_eth_dev_get_port_by_name knows a device by. */
 static void device_name(const char *device, char *name, size_t size)
@@ -35,50 +28,6 @@ static void device_name(const char *device, char *name, size_t size)
 		snprintf(full, sizeof(full), "0000:%.50s", name);
 		snprintf(name, size, "%s", full);
 	}
-}
-
-/*
- * The sparse Toeplitz key of DESIGN.md, decision 1: with bits 104 and 120 alone the low 7 bits of
- * the hash are bitreverse7(source port XOR destination port); bits 296 and 312 do the same for
- * IPv6.
- */
-static void set_key_bit(uint8_t *key, unsigned bit)
-{
-	key[bit / 8] = (uint8_t)(key[bit / 8] | 0x80 >> (bit % 8));
-}
-
-static bool set_up_rss(const struct nic_port_settings *settings,
-		       const struct rte_eth_dev_info *info, struct rte_eth_conf *conf, uint8_t *key)
-{
-	uint64_t wanted = RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV6_TCP;
-
-	if (settings->queues < 2 || !(info->flow_type_rss_offloads & wanted) ||
-	    info->hash_key_size < 40 || info->hash_key_size > RSS_KEY_MAX || info->reta_size == 0 ||
-	    info->reta_size % 128 != 0 || info->reta_size > RETA_SIZE_MAX)
-		return false;
-	memset(key, 0, RSS_KEY_MAX);
-	set_key_bit(key, 104);
-	set_key_bit(key, 120);
-	set_key_bit(key, 296);
-	set_key_bit(key, 312);
-	conf->rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
-	conf->rx_adv_conf.rss_conf.rss_key = key;
-	conf->rx_adv_conf.rss_conf.rss_key_len = info->hash_key_size;
-	conf->rx_adv_conf.rss_conf.rss_hf = wanted & info->flow_type_rss_offloads;
-	return true;
-}
-
-static bool set_up_redirection(uint16_t id, const struct nic_port_settings *settings, uint16_t size)
-{
-	struct rte_eth_rss_reta_entry64 reta[RETA_SIZE_MAX / RTE_ETH_RETA_GROUP_SIZE];
-
-	memset(reta, 0, sizeof(reta));
-	for (unsigned i = 0; i < size; i++) {
-		reta[i / RTE_ETH_RETA_GROUP_SIZE].mask = UINT64_MAX;
-		reta[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE] =
-			settings->owner_of_slot[i % 128];
-	}
-	return rte_eth_dev_rss_reta_update(id, reta, size) == 0;
 }
 
 static int fail(char *error, const struct nic_port_settings *settings, const char *what, int code)
@@ -127,7 +76,8 @@ static int configure(struct nic_port *port, const struct nic_port_settings *sett
 	struct nic_port_information *out = &port->information;
 	struct rte_eth_dev_info info;
 	struct rte_eth_conf conf = {0};
-	uint8_t key[RSS_KEY_MAX];
+	uint8_t key[NIC_RSS_KEY_MAX];
+	char why[NIC_REASON_TEXT];
 	uint16_t id = port->id;
 	int code = rte_eth_dev_info_get(id, &info);
 
@@ -147,11 +97,20 @@ static int configure(struct nic_port *port, const struct nic_port_settings *sett
 		conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
 	if (out->tx_tcp_checksum)
 		conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
-	out->rss = set_up_rss(settings, &info, &conf, key);
+	bool keyed = nic_steering_prepare(settings, &info, &conf, key, why);
+
 	conf.intr_conf.rxq = settings->rx_interrupts;
 	code = rte_eth_dev_configure(id, settings->queues, settings->queues, &conf);
 	if (code < 0 && settings->rx_interrupts) {
 		conf.intr_conf.rxq = 0;
+		code = rte_eth_dev_configure(id, settings->queues, settings->queues, &conf);
+	}
+	if (code < 0 && conf.rxmode.mq_mode == RTE_ETH_MQ_RX_RSS) {
+		snprintf(why, sizeof(why), "the device was not configured with a hash: %s",
+			 rte_strerror(-code));
+		keyed = false;
+		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_NONE;
+		conf.rx_adv_conf.rss_conf = (struct rte_eth_rss_conf){0};
 		code = rte_eth_dev_configure(id, settings->queues, settings->queues, &conf);
 	}
 	if (code < 0)
@@ -168,8 +127,7 @@ static int configure(struct nic_port *port, const struct nic_port_settings *sett
 		return fail(error, settings, "not started", code);
 	/* Several MAC multicast groups (ND) and VLANs are ours: the stack filters, not the port. */
 	(void)rte_eth_promiscuous_enable(id);
-	if (out->rss)
-		out->rss = set_up_redirection(id, settings, info.reta_size);
+	nic_steering_establish(port, &info, keyed, why);
 	snprintf(out->driver, sizeof(out->driver), "%s", info.driver_name);
 	return 0;
 }
@@ -193,7 +151,12 @@ struct nic_port *nic_port_open(const struct nic_port_settings *settings, char *e
 		free(port);
 		return NULL;
 	}
+	pthread_mutex_init(&port->lock, NULL);
+	memcpy(port->owner_of_slot, settings->owner_of_slot, sizeof(port->owner_of_slot));
+	port->ruled_port = settings->ruled_port;
+	port->information.queues = settings->queues;
 	if (configure(port, settings, error) < 0) {
+		pthread_mutex_destroy(&port->lock);
 		free(port);
 		return NULL;
 	}
@@ -203,7 +166,6 @@ struct nic_port *nic_port_open(const struct nic_port_settings *settings, char *e
 	snprintf(port->information.device, sizeof(port->information.device), "%s",
 		 settings->device);
 	port->information.mtu = settings->mtu;
-	port->information.queues = settings->queues;
 	return port;
 }
 
@@ -211,14 +173,20 @@ void nic_port_close(struct nic_port *port)
 {
 	if (!port)
 		return;
+	nic_steering_remove(port);
 	rte_eth_dev_stop(port->id);
 	rte_eth_dev_close(port->id);
+	pthread_mutex_destroy(&port->lock);
 	free(port);
 }
 
 void nic_port_information(const struct nic_port *port, struct nic_port_information *out)
 {
-	*out = port->information;
+	struct nic_port *p = (struct nic_port *)port;
+
+	pthread_mutex_lock(&p->lock);
+	*out = p->information;
+	pthread_mutex_unlock(&p->lock);
 }
 
 void nic_port_statistics(const struct nic_port *port, struct nic_port_statistics *out)

@@ -189,8 +189,9 @@ static uint16_t steer(const struct dpdk *t, const struct frame *frame)
 		return 0;
 	if (t->settings.spread)
 		return (uint16_t)((p[at] + p[at + 1] + p[at + 2] + p[at + 3]) % t->settings.queues);
-	return net_owner((uint16_t)(p[at] << 8 | p[at + 1]), (uint16_t)(p[at + 2] << 8 | p[at + 3]),
-			 t->settings.queues);
+	/* Our address is the other side's remote one. */
+	return net_owner_of(&t->settings.own, (uint16_t)(p[at + 2] << 8 | p[at + 3]),
+			    (uint16_t)(p[at] << 8 | p[at + 1]), t->settings.queues);
 }
 
 static void push(struct dpdk *t, uint16_t q)
@@ -314,7 +315,7 @@ static int open_port(struct dpdk *t, char *error)
 {
 	const struct transport_dpdk_settings *s = &t->settings;
 	struct rte_mempool *pools[QUEUES];
-	uint16_t owner_of_slot[128] = {0};
+	uint16_t owner_of_slot[NIC_STEERING_SLOTS] = {0};
 	struct rte_mempool *pool = nic_pool_create(s->index, FRAMES, sizeof(struct frame), error);
 	struct nic_port_information information;
 

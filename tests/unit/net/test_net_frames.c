@@ -636,6 +636,41 @@ static void segments_go_to_their_owner_and_icmp_errors_by_the_inner_ports(void *
 	harness_destroy(h);
 }
 
+/* The address term: bits 73 to 79 XOR 89 to 95 of the client's address. */
+static void an_ipv6_owner_depends_on_the_remote_address_too(void **state)
+{
+	struct harness_options options = {.v6 = true, .worker = 0, .worker_count = 4};
+	struct harness *h = quiet(&options);
+	const struct net_arrivals *arrivals = net_stack_arrivals(h->stack, 0);
+	struct ip_address from;
+	unsigned ours = 0;
+
+	assert_int_equal(ip_parse("fd00::85:3:0:2", &from), 0);
+	assert_int_equal(net_owner_term(&from), 6);
+	for (uint16_t port = 1024; port < 1024 + 128; port++) {
+		uint8_t packet[IPV6_HEADER + TCP_HEADER] = {0};
+		uint16_t owner = net_owner_of(&from, 25, port, 4);
+		unsigned before = h->handed_off;
+
+		assert_int_equal(owner, net_owner(25, port ^ 6, 4));
+		ipv6(packet, "fd00::85:3:0:2", "fd00::1", PROTOCOL_TCP, 64, TCP_HEADER);
+		store16(packet + IPV6_HEADER, port);
+		store16(packet + IPV6_HEADER + 2, 25);
+		harness_feed(h, packet, sizeof(packet));
+		assert_int_equal(h->handed_off - before, owner != 0);
+		if (owner != 0)
+			assert_int_equal(h->handed_to, owner);
+		ours += owner == 0;
+	}
+	assert_int_equal(ours, 32);
+	assert_int_equal(COUNTER(h, arrived_home), 32);
+	assert_int_equal(COUNTER(h, arrived_elsewhere), 96);
+	assert_int_equal(arrivals->home, 32);
+	assert_int_equal(arrivals->elsewhere, 96);
+	assert_int_equal(arrivals->ruled_home + arrivals->ruled_elsewhere, 0);
+	harness_destroy(h);
+}
+
 static void a_handed_frame_is_never_handed_on(void **state)
 {
 	struct harness_options options = {.worker = 1, .worker_count = 2};
@@ -741,6 +776,7 @@ int main(void)
 		cmocka_unit_test(rfc_4861_nd_from_beyond_the_link_or_malformed_is_ignored),
 		cmocka_unit_test(a_vlan_is_stripped_and_added_and_others_are_dropped),
 		cmocka_unit_test(segments_go_to_their_owner_and_icmp_errors_by_the_inner_ports),
+		cmocka_unit_test(an_ipv6_owner_depends_on_the_remote_address_too),
 		cmocka_unit_test(a_handed_frame_is_never_handed_on),
 		cmocka_unit_test(arp_replies_go_round_to_all_workers),
 		cmocka_unit_test(a_port_that_found_a_checksum_wrong_is_believed),
