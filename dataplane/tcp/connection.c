@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Birth, death and place of a connection: slab, handles, output list, wheel. */
+/* Birth, death and place of a connection: slab, handles, wheel. */
 #include "dataplane/tcp/internal.h"
 #include "dataplane/tcp/layer.h"
 #include "dataplane/tcp/table.h"
@@ -49,40 +49,6 @@ struct tcb *tcb_create(struct net_stack *stack, const struct ip_address *local, 
 	return tcb;
 }
 
-static void unlist(struct tcp_layer *layer, struct tcb *tcb)
-{
-	if ((tcb->flags & TCB_LISTED) == 0)
-		return;
-	if (tcb->list_prev != 0)
-		layer->tcbs[tcb->list_prev - 1].list_next = tcb->list_next;
-	else
-		layer->list_head = tcb->list_next;
-	if (tcb->list_next != 0)
-		layer->tcbs[tcb->list_next - 1].list_prev = tcb->list_prev;
-	else
-		layer->list_tail = tcb->list_prev;
-	layer->list_count--;
-	tcb->flags &= ~(uint32_t)TCB_LISTED;
-}
-
-void tcb_schedule(struct net_stack *stack, struct tcb *tcb)
-{
-	struct tcp_layer *layer = stack->tcp;
-	uint32_t link = tcb_index(layer, tcb) + 1;
-
-	if ((tcb->flags & TCB_LISTED) != 0)
-		return;
-	tcb->flags |= TCB_LISTED;
-	tcb->list_next = 0;
-	tcb->list_prev = layer->list_tail;
-	if (layer->list_tail != 0)
-		layer->tcbs[layer->list_tail - 1].list_next = link;
-	else
-		layer->list_head = link;
-	layer->list_tail = link;
-	layer->list_count++;
-}
-
 void tcb_set_state(struct net_stack *stack, struct tcb *tcb, enum tcp_state state)
 {
 	/* What strangers opened: our own SYNs must not fill the backlog. */
@@ -104,7 +70,7 @@ void tcb_finish(struct net_stack *stack, struct tcb *tcb, enum tcp_close_reason 
 		stack->counters.tcp_connect_failed++;
 	tcp_table_remove(&layer->table, hash_of(layer, tcb), tcb_index(layer, tcb));
 	tcb_set_state(stack, tcb, TCPS_CLOSED);
-	unlist(layer, tcb);
+	tcb_unlist(layer, tcb);
 	wheel_cancel(layer->wheel, tcb_index(layer, tcb));
 	send_queue_free(layer, tcb);
 	tcp_receive_free(stack, tcb);

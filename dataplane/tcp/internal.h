@@ -44,13 +44,22 @@ struct tcb *tcb_of(const struct net_stack *stack, tcp_handle handle);
 /* True when the TCB is still the connection that had this handle: to be asked after each callback.
  */
 bool tcb_alive(const struct tcp_layer *layer, const struct tcb *tcb, tcp_handle handle);
-/* Put on the output list. */
-void tcb_schedule(struct net_stack *stack, struct tcb *tcb);
 /* Make the wheel fire at the earliest deadline or before. */
 void tcb_arm(struct net_stack *stack, struct tcb *tcb);
 void tcb_set_state(struct net_stack *stack, struct tcb *tcb, enum tcp_state state);
 /* Bytes of the receive window that may be offered now. */
 uint32_t tcb_receive_room(const struct tcp_layer *layer, const struct tcb *tcb);
+
+/* --- list.c --- */
+/* Its turn comes with the next output. */
+void tcb_schedule(struct net_stack *stack, struct tcb *tcb);
+/* It waits for what it lacks. */
+void tcb_wait(struct net_stack *stack, struct tcb *tcb, unsigned list);
+void tcb_unlist(struct tcp_layer *layer, struct tcb *tcb);
+/* @return the first, off the list; NULL: empty */
+struct tcb *tcb_list_pop(struct tcp_layer *layer, unsigned list);
+/* At the beginning of a turn: who waited and may go on. */
+void tcb_wake(struct net_stack *stack);
 
 /* --- initial.c: numbers that must not be guessed --- */
 uint32_t tcp_initial_sequence(struct net_stack *stack, const struct tcb *tcb);
@@ -125,6 +134,8 @@ struct board_cursor {
 };
 int board_pool_init(struct board_pool *pool, uint32_t blocks);
 void board_pool_free(struct board_pool *pool);
+/* It has as many records as one may have: ACKs make room. */
+bool board_full(const struct tcp_layer *layer, const struct tcb *tcb);
 bool board_has_room(const struct tcp_layer *layer, const struct tcb *tcb);
 /* There is room, and the connection holds a flight. */
 struct tcp_record *board_append(struct tcp_layer *layer, struct tcb *tcb);

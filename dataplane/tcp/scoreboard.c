@@ -31,6 +31,11 @@ static bool tail_full(const struct tcp_layer *layer, const struct tcb *tcb)
 	return tail == 0 || layer->board.blocks[tail - 1].end == BOARD_RECORDS;
 }
 
+bool board_full(const struct tcp_layer *layer, const struct tcb *tcb)
+{
+	return tcb_flight(layer, tcb)->board_count >= BOARD_MAX;
+}
+
 bool board_has_room(const struct tcp_layer *layer, const struct tcb *tcb)
 {
 	uint32_t count = tcb_flight(layer, tcb)->board_count;

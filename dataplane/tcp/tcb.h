@@ -47,7 +47,7 @@ enum tcp_state {
 };
 
 enum tcb_flag {
-	TCB_LISTED = 1 << 0,	   /* on the output list */
+	TCB_LISTED = 1 << 0,	   /* on one of the lists below */
 	TCB_ACK_NOW = 1 << 1,	   /* an ACK goes out with the next output */
 	TCB_ACK_DELAYED = 1 << 2,  /* one segment waits for its ACK */
 	TCB_SYN_DUE = 1 << 3,	   /* send SYN or SYN-ACK */
@@ -81,6 +81,15 @@ enum tcb_timer {
 	TCB_TIMER_REORDERING, /* RFC 8985, 6.2 step 5 */
 	TCB_TIMER_PERSIST,
 };
+
+/* list.c */
+enum {
+	TCB_LIST_OUTPUT, /* in turn */
+	TCB_LIST_MEMORY, /* waits for a frame, a flight or a scoreboard block */
+	TCB_LIST_PORT,	 /* and following: waits for the port's queue */
+	TCB_LISTS = TCB_LIST_PORT + NET_PORTS_MAX,
+};
+static_assert(TCB_LISTS <= 16, "four bits in the TCB");
 
 #define TCB_CONGESTION_STATE 20u
 
@@ -138,12 +147,13 @@ struct tcb {
 
 	/* Timers, lists, the path. */
 	struct wheel_node timer;
-	uint32_t list_next; /* output list, or free list: index + 1 */
+	uint32_t list_next; /* of its list, or the free list: index + 1 */
 	uint32_t list_prev;
-	uint32_t rtx_us;    /* deadline of rtx_kind */
-	uint32_t delack_us; /* deadline of the delayed ACK */
-	uint32_t close_us;  /* deadline of FIN-WAIT-2 without a sign of the peer */
-	uint8_t rtx_kind;   /* enum tcb_timer */
+	uint32_t rtx_us;      /* deadline of rtx_kind */
+	uint32_t delack_us;   /* deadline of the delayed ACK */
+	uint32_t close_us;    /* deadline of FIN-WAIT-2 without a sign of the peer */
+	uint8_t rtx_kind : 4; /* enum tcb_timer */
+	uint8_t list : 4;     /* with TCB_LISTED: which */
 	uint8_t ooo_chunks;
 	uint16_t peer_mss; /* as announced */
 	uint32_t path_neighbour;
@@ -288,6 +298,12 @@ struct tcp_listener {
 	void *user;
 };
 
+struct tcb_list {
+	uint32_t head; /* index + 1 */
+	uint32_t tail;
+	uint32_t count;
+};
+
 #define LISTENERS_MAX 256u
 #define PORT_COUNTERS 256u
 
@@ -309,9 +325,7 @@ struct tcp_layer {
 	uint32_t receive_chunks; /* held for received data */
 	uint32_t receive_chunks_max;
 	uint8_t ooo_chunks_max; /* a connection */
-	uint32_t list_head;	/* output list: index + 1 */
-	uint32_t list_tail;
-	uint32_t list_count;
+	struct tcb_list lists[TCB_LISTS];
 	uint32_t receive_window; /* bytes */
 	uint8_t receive_scale;
 	struct hash_key table_key;

@@ -15,7 +15,8 @@
 enum outcome {
 	DONE,
 	AGAIN, /* a burst was sent, there may be more */
-	STUCK, /* no frame, or the port's queue is full: next turn */
+	FULL,  /* the port's queue is full */
+	SHORT, /* of frames, flights or scoreboard blocks */
 	GONE,
 };
 
@@ -84,12 +85,12 @@ static enum outcome send_lost(struct net_stack *stack, struct tcb *tcb, const st
 		if (tcb_pipe(tcb) + r->length > tcb->cwnd && tcb_pipe(tcb) > 0)
 			return DONE;
 		if (net_port_room(stack, path->port) < 2)
-			return STUCK;
+			return FULL;
 		if (*burst == 0)
 			return AGAIN;
 		(*burst)--;
 		if (!resend(stack, tcb, path, r))
-			return STUCK;
+			return SHORT;
 	}
 	return DONE;
 }
@@ -187,14 +188,17 @@ static enum outcome send_new(struct net_stack *stack, struct tcb *tcb, const str
 
 		if (length == 0 && !fin)
 			return DONE;
-		if (net_port_room(stack, path->port) == 0 || !board_has_room(stack->tcp, tcb) ||
-		    flight_take(stack, tcb) == NULL)
-			return STUCK;
+		if (board_full(stack->tcp, tcb))
+			return DONE;
+		if (net_port_room(stack, path->port) == 0)
+			return FULL;
+		if (!board_has_room(stack->tcp, tcb) || flight_take(stack, tcb) == NULL)
+			return SHORT;
 		if (*burst == 0)
 			return AGAIN;
 		(*burst)--;
 		if (!send_new_segment(stack, tcb, path, length, fin))
-			return STUCK;
+			return SHORT;
 	}
 }
 
@@ -249,7 +253,7 @@ static bool ask_for_data(struct net_stack *stack, struct tcb *tcb)
 	return true;
 }
 
-static enum outcome output_syn(struct net_stack *stack, struct tcb *tcb)
+static enum outcome output_syn(struct net_stack *stack, struct tcb *tcb, uint16_t *port)
 {
 	uint8_t flags = tcb->state == TCPS_SYN_SENT ? TCP_SYN : TCP_SYN | TCP_ACK;
 	struct net_path path;
@@ -262,8 +266,10 @@ static enum outcome output_syn(struct net_stack *stack, struct tcb *tcb)
 		tcb_finish(stack, tcb, TCP_UNREACHABLE);
 		return GONE;
 	}
-	if (rc == 0 && net_port_room(stack, path.port) == 0)
-		return STUCK;
+	if (rc == 0 && net_port_room(stack, path.port) == 0) {
+		*port = path.port;
+		return FULL;
+	}
 	/* Without a frame or a neighbour entry the timer tries again. */
 	if (rc == 0)
 		tcp_emit(stack, tcb, &path, tcb->snd_una, 0, flags);
@@ -289,7 +295,7 @@ static void note_use(struct tcb *tcb)
 		tcb->flags &= ~(uint32_t)TCB_CWND_LIMITED;
 }
 
-static enum outcome output_data(struct net_stack *stack, struct tcb *tcb)
+static enum outcome output_data(struct net_stack *stack, struct tcb *tcb, uint16_t *port)
 {
 	unsigned burst = BURST;
 	struct net_path path;
@@ -301,15 +307,18 @@ static enum outcome output_data(struct net_stack *stack, struct tcb *tcb)
 		tcp_set_retransmission(stack, tcb);
 		return DONE;
 	}
+	*port = path.port;
 	outcome = send_lost(stack, tcb, &path, &burst);
 	if (outcome == DONE && tcb->lost_bytes == 0 && may_send_data(tcb))
 		outcome = send_new(stack, tcb, &path, &burst);
 	if (burst != BURST)
 		note_use(tcb);
-	if (outcome != STUCK && (tcb->flags & TCB_ACK_NOW) != 0 &&
-	    (net_port_room(stack, path.port) == 0 ||
-	     !tcp_emit(stack, tcb, &path, tcb->snd_nxt, 0, TCP_ACK)))
-		outcome = STUCK;
+	if ((tcb->flags & TCB_ACK_NOW) != 0 && outcome != FULL) {
+		if (net_port_room(stack, path.port) == 0)
+			outcome = FULL;
+		else if (!tcp_emit(stack, tcb, &path, tcb->snd_nxt, 0, TCP_ACK))
+			outcome = SHORT;
+	}
 	/* New data puts the probe off and ends persisting; a running RTO goes on (RFC 6298, 5.1).
 	 */
 	if (tcb->rtx_kind == TCB_TIMER_NONE ||
@@ -319,7 +328,8 @@ static enum outcome output_data(struct net_stack *stack, struct tcb *tcb)
 	return outcome;
 }
 
-static enum outcome output(struct net_stack *stack, struct tcb *tcb)
+/* @param[out] port the one that is full */
+static enum outcome output(struct net_stack *stack, struct tcb *tcb, uint16_t *port)
 {
 	enum outcome outcome;
 
@@ -328,43 +338,44 @@ static enum outcome output(struct net_stack *stack, struct tcb *tcb)
 		return GONE;
 	}
 	if (tcb->state == TCPS_SYN_SENT || tcb->state == TCPS_SYN_RCVD) {
-		outcome = output_syn(stack, tcb);
+		outcome = output_syn(stack, tcb, port);
 	} else {
 		if (!ask_for_data(stack, tcb))
 			return GONE;
-		outcome = output_data(stack, tcb);
+		outcome = output_data(stack, tcb, port);
 	}
 	if (outcome != GONE)
 		tcb_arm(stack, tcb);
 	return outcome;
 }
 
-/* Take the first off the output list. */
-static struct tcb *pop(struct tcp_layer *layer)
-{
-	struct tcb *tcb = &layer->tcbs[layer->list_head - 1];
-
-	layer->list_head = tcb->list_next;
-	if (layer->list_head != 0)
-		layer->tcbs[layer->list_head - 1].list_prev = 0;
-	else
-		layer->list_tail = 0;
-	layer->list_count--;
-	tcb->flags &= ~(uint32_t)TCB_LISTED;
-	return tcb;
-}
-
 void tcp_run_output(struct net_stack *stack)
 {
 	struct tcp_layer *layer = stack->tcp;
+	uint32_t left;
 
+	tcb_wake(stack);
 	/* What is put on the list meanwhile waits for the next call. */
-	for (uint32_t left = layer->list_count; left > 0 && layer->list_head != 0; left--) {
-		struct tcb *tcb = pop(layer);
-		enum outcome outcome = output(stack, tcb);
+	for (left = layer->lists[TCB_LIST_OUTPUT].count; left > 0; left--) {
+		struct tcb *tcb = tcb_list_pop(layer, TCB_LIST_OUTPUT);
+		uint16_t port = 0;
 
-		if (outcome == AGAIN || outcome == STUCK)
+		if (tcb == NULL)
+			return;
+		switch (output(stack, tcb, &port)) {
+		case AGAIN:
 			tcb_schedule(stack, tcb);
+			break;
+		case FULL:
+			tcb_wait(stack, tcb, TCB_LIST_PORT + port);
+			break;
+		case SHORT:
+			tcb_wait(stack, tcb, TCB_LIST_MEMORY);
+			break;
+		case DONE:
+		case GONE:
+			break;
+		}
 	}
 }
 

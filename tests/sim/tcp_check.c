@@ -98,6 +98,7 @@ void tcp_check(const struct net_stack *stack)
 {
 	const struct tcp_layer *layer = stack->tcp;
 	uint32_t used = 0, half_open = 0, chunks = 0, listed = 0, flights = 0;
+	uint32_t on_lists = 0;
 	static const struct tcb_flight none;
 
 	for (uint32_t i = 0; i < layer->fresh; i++) {
@@ -112,8 +113,10 @@ void tcp_check(const struct net_stack *stack)
 		chunks += check_receive(layer, tcb);
 		check_connection(stack, tcb);
 	}
+	for (unsigned i = 0; i < TCB_LISTS; i++)
+		on_lists += layer->lists[i].count;
 	assert(used == layer->used && used == layer->table.used);
-	assert(half_open == layer->half_open && listed == layer->list_count);
+	assert(half_open == layer->half_open && listed == on_lists);
 	assert(chunks == layer->receive_chunks);
 	assert(flights == layer->flights.used);
 	assert(memcmp(&layer->flights.flights[0], &none, sizeof(none)) == 0);

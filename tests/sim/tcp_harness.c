@@ -61,6 +61,7 @@ struct harness *harness_create(const struct harness_options *options)
 		.worker = o->worker,
 		.worker_count = o->worker_count != 0 ? o->worker_count : 1,
 		.connections = o->connections != 0 ? o->connections : HARNESS_CONNECTIONS,
+		.flights = options->flights,
 		.time_wait = o->time_wait != 0 ? o->time_wait : 64,
 		.neighbours = 16,
 		.receive_window = o->receive_window,

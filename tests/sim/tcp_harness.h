@@ -27,6 +27,7 @@ struct harness_options {
 	uint32_t time_wait;   /**< 0: 64 */
 	uint32_t chunks;      /**< 0: 512 */
 	uint32_t frames;      /**< 0: 4096 */
+	uint32_t flights;     /**< 0: as many as connections */
 	uint32_t receive_window;
 	uint16_t worker;
 	uint16_t worker_count; /**< 0: 1 */
