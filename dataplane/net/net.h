@@ -147,7 +147,9 @@ const struct net_arrivals *net_stack_arrivals(const struct net_stack *stack, uin
 	X(tcp_drop_paws, "old timestamp (RFC 7323)")                      \
 	X(tcp_drop_no_listener, "SYN to a closed port")                   \
 	X(tcp_drop_table_full, "connection table full")                   \
-	X(tcp_drop_backlog, "backlog full")                               \
+	X(tcp_cookie_sent, "SYN cookies sent: backlog full (RFC 4987)")   \
+	X(tcp_cookie_accepted, "connections opened by SYN cookies")       \
+	X(tcp_cookie_failed, "ACKs that held no valid SYN cookie")        \
 	X(tcp_drop_reassembly, "out-of-order data over the limit")        \
 	X(tcp_drop_no_chunk, "no chunk for received data")                \
 	X(tcp_no_flight, "not sent: no flight record left")               \

@@ -81,8 +81,7 @@ static void negotiate(struct net_stack *stack, struct tcb *tcb, const struct tcp
 	tcb->rcv_nxt = s->seq + 1;
 	tcb->rcv_adv = tcb->rcv_nxt;
 	if ((tcb->flags & TCB_ACTIVE) != 0) /* what our SYN offered */
-		tcb->rcv_adv +=
-			stack->tcp->receive_window < 65535 ? stack->tcp->receive_window : 65535;
+		tcb->rcv_adv += tcp_syn_window(stack->tcp);
 	tcb->last_ack_sent = tcb->rcv_nxt;
 	tcb->snd_wnd = s->window; /* never scaled in a SYN */
 	tcb->max_wnd = s->window;
@@ -91,33 +90,70 @@ static void negotiate(struct net_stack *stack, struct tcb *tcb, const struct tcp
 	tcp_set_mss(stack, tcb, port_mtu(stack, tcb));
 }
 
+static void passive_open(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *s)
+{
+	tcb->flags = TCB_SACK | TCB_TIMESTAMPS;
+	tcb->receive_scale = stack->tcp->receive_scale & 15u;
+	tcb->ts_offset = tcp_timestamp_offset(stack->tcp, tcb);
+	negotiate(stack, tcb, s);
+}
+
 void tcp_listen_input(struct net_stack *stack, const struct net_packet *packet,
 		      const struct tcp_segment *s, const struct tcp_listener *listener)
 {
 	struct tcp_layer *layer = stack->tcp;
-	struct tcb_cold *cold;
 	struct tcb *tcb;
 
 	if (layer->half_open >= layer->half_open_max) {
-		stack->counters.tcp_drop_backlog++;
+		struct tcb passing = {
+			.local = packet->destination,
+			.local_port = s->destination_port,
+			.remote = packet->source,
+			.remote_port = s->source_port,
+		};
+
+		passive_open(stack, &passing, s);
+		tcp_cookie_answer(stack, packet, s, &passing);
 		return;
 	}
 	tcb = tcb_create(stack, &packet->destination, s->destination_port, &packet->source,
 			 s->source_port);
 	if (tcb == NULL)
 		return;
-	cold = tcb_cold(layer, tcb);
-	cold->listener = (uint16_t)(listener - layer->listeners);
+	tcb_cold(layer, tcb)->listener = (uint16_t)(listener - layer->listeners);
+	passive_open(stack, tcb, s);
+	tcb->flags |= TCB_SYN_DUE;
 	tcb->snd_una = tcp_initial_sequence(stack, tcb);
-	tcb->flags = TCB_SACK | TCB_TIMESTAMPS | TCB_SYN_DUE;
-	tcb->receive_scale = layer->receive_scale & 15u;
-	tcb->ts_offset = tcp_timestamp_offset(layer, tcb);
-	negotiate(stack, tcb, s);
 	tcb->snd_nxt = tcb->snd_una + 1;
 	tcb->send_end = tcb->snd_nxt;
 	congestion_init(tcb);
 	tcb_set_state(stack, tcb, TCPS_SYN_RCVD);
 	tcb_schedule(stack, tcb);
+}
+
+struct tcb *tcp_cookie_open(struct net_stack *stack, const struct net_packet *packet,
+			    const struct tcp_segment *s, const struct tcp_listener *listener)
+{
+	struct tcp_layer *layer = stack->tcp;
+	struct tcp_segment syn;
+	struct tcb *tcb;
+
+	if (!tcp_cookie_check(stack, packet, s, &syn))
+		return NULL;
+	tcb = tcb_create(stack, &packet->destination, s->destination_port, &packet->source,
+			 s->source_port);
+	if (tcb == NULL)
+		return NULL;
+	tcb_cold(layer, tcb)->listener = (uint16_t)(listener - layer->listeners);
+	passive_open(stack, tcb, &syn);
+	tcb->rcv_adv = tcb->rcv_nxt + tcp_syn_window(layer); /* as the SYN-ACK showed it */
+	tcb->snd_una = s->ack - 1;
+	tcb->snd_nxt = s->ack;
+	tcb->send_end = tcb->snd_nxt;
+	congestion_init(tcb);
+	tcb_set_state(stack, tcb, TCPS_SYN_RCVD);
+	tcp_set_retransmission(stack, tcb);
+	return tcb;
 }
 
 /* The first round trip; of a SYN that was sent again only when its echo tells which it was. */
@@ -126,6 +162,8 @@ static void measure(struct net_stack *stack, struct tcb *tcb, const struct tcp_s
 	const struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
 	uint32_t ms = now_ms(stack) + tcb->ts_offset - s->ts_ecr;
 
+	if (tcb->last_sent_us == 0) /* a cookie: nobody looked at the clock */
+		return;
 	if (cold->retries == 0)
 		rtt_sample(tcb, now32(stack) - tcb->last_sent_us);
 	else if (s->has_timestamp && (tcb->flags & TCB_TIMESTAMPS) != 0 && ms < 60000)

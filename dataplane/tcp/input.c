@@ -182,9 +182,10 @@ static bool checksum_good(const struct net_packet *packet)
 }
 
 static void no_connection(struct net_stack *stack, const struct net_packet *packet,
-			  const struct tcp_segment *s, uint64_t hash)
+			  struct tcp_segment *s, uint64_t hash)
 {
 	struct tcp_listener *listener;
+	struct tcb *tcb;
 
 	if (time_wait_input(stack, packet, s, hash))
 		return;
@@ -194,6 +195,13 @@ static void no_connection(struct net_stack *stack, const struct net_packet *pack
 	if (listener != NULL && (s->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
 		tcp_listen_input(stack, packet, s, listener);
 		return;
+	}
+	if (listener != NULL && (s->flags & TCP_ACK) != 0 && (s->flags & TCP_SYN) == 0) {
+		tcb = tcp_cookie_open(stack, packet, s, listener);
+		if (tcb != NULL) {
+			synchronized_input(stack, tcb, packet, s);
+			return;
+		}
 	}
 	if (listener == NULL)
 		stack->counters.tcp_drop_no_listener++;

@@ -19,6 +19,7 @@
 #define TCP_RTO_INITIAL_US   1000000u /* RFC 6298, 2.1 */
 #define TCP_RTO_MIN_US	     200000u
 #define TCP_RTO_MAX_US	     60000000u
+#define TCP_SYN_WINDOW_MAX   65535u /* never scaled */
 #define TCP_DELACK_US	     40000u
 #define TCP_PROBE_MIN_US     10000u
 #define TCP_PROBE_DELACK_US  200000u	 /* RFC 8985, 7.2: WCDelAckT */
@@ -61,6 +62,13 @@ struct tcb *tcb_list_pop(struct tcp_layer *layer, unsigned list);
 /* At the beginning of a turn: who waited and may go on. */
 void tcb_wake(struct net_stack *stack);
 
+/* The window that a SYN offers. */
+static inline uint32_t tcp_syn_window(const struct tcp_layer *layer)
+{
+	return layer->receive_window < TCP_SYN_WINDOW_MAX ? layer->receive_window
+							  : TCP_SYN_WINDOW_MAX;
+}
+
 /* --- initial.c: numbers that must not be guessed --- */
 uint32_t tcp_initial_sequence(struct net_stack *stack, const struct tcb *tcb);
 uint32_t tcp_timestamp_offset(const struct tcp_layer *layer, const struct tcb *tcb);
@@ -80,6 +88,18 @@ bool tcp_establish(struct net_stack *stack, struct tcb *tcb, const struct tcp_se
 void tcp_set_mss(struct net_stack *stack, struct tcb *tcb, uint16_t mtu);
 /* The MSS that we announce. */
 uint16_t tcp_own_mss(const struct net_stack *stack, const struct tcb *tcb);
+
+/* The acknowledgement of a cookie. @return its new TCB in SYN-RECEIVED, NULL: it is none */
+struct tcb *tcp_cookie_open(struct net_stack *stack, const struct net_packet *packet,
+			    const struct tcp_segment *segment, const struct tcp_listener *listener);
+
+/* --- cookie.c --- */
+/* Answer a SYN without keeping anything. @param tcb what it would be, not of the slab */
+void tcp_cookie_answer(struct net_stack *stack, const struct net_packet *packet,
+		       const struct tcp_segment *segment, struct tcb *tcb);
+/* Does it acknowledge a cookie? @param[out] syn the SYN as far as the cookie tells */
+bool tcp_cookie_check(struct net_stack *stack, const struct net_packet *packet,
+		      const struct tcp_segment *segment, struct tcp_segment *syn);
 
 /* --- input.c --- */
 /* Both FINs are done with: keep the TCB while there is unread data, else leave a record behind and
@@ -205,6 +225,9 @@ void tcp_emit_ack(struct net_stack *stack, struct tcb *tcb, uint32_t seq, uint8_
 /* RST for a segment that belongs to nothing (RFC 9293, 3.10.7.1), rate limited. */
 void tcp_reply_reset(struct net_stack *stack, const struct net_packet *packet,
 		     const struct tcp_segment *segment);
+/* SYN-ACK with the number tcb->snd_una and the options of a TCB that is not of the slab. */
+void tcp_reply_syn_ack(struct net_stack *stack, const struct net_packet *packet,
+		       const struct tcp_segment *segment, const struct tcb *tcb, uint32_t ts_val);
 /* A bare ACK on behalf of no TCB (TIME-WAIT). */
 void tcp_reply_ack(struct net_stack *stack, const struct net_packet *packet,
 		   const struct tcp_segment *segment, uint32_t seq, uint32_t ack, bool timestamp,

@@ -48,7 +48,8 @@ static unsigned put_timestamp(uint8_t *p, uint32_t value, uint32_t echo)
 	return 12;
 }
 
-static unsigned put_syn_options(struct net_stack *stack, const struct tcb *tcb, uint8_t *p)
+static unsigned put_syn_options(struct net_stack *stack, const struct tcb *tcb, uint32_t ts_val,
+				uint8_t *p)
 {
 	unsigned n = 4;
 
@@ -58,12 +59,12 @@ static unsigned put_syn_options(struct net_stack *stack, const struct tcb *tcb, 
 	if ((tcb->flags & TCB_SACK) != 0 && (tcb->flags & TCB_TIMESTAMPS) != 0) {
 		p[4] = TCP_OPTION_SACK_OK; /* in the place of the two NOPs */
 		p[5] = 2;
-		put_timestamp(p + 4, now_ms(stack) + tcb->ts_offset, tcb->ts_recent);
+		put_timestamp(p + 4, ts_val, tcb->ts_recent);
 		p[4] = TCP_OPTION_SACK_OK;
 		p[5] = 2;
 		n += 12;
 	} else if ((tcb->flags & TCB_TIMESTAMPS) != 0) {
-		n += put_timestamp(p + n, now_ms(stack) + tcb->ts_offset, tcb->ts_recent);
+		n += put_timestamp(p + n, ts_val, tcb->ts_recent);
 	} else if ((tcb->flags & TCB_SACK) != 0) {
 		p[n] = TCP_OPTION_NOP;
 		p[n + 1] = TCP_OPTION_NOP;
@@ -184,7 +185,8 @@ bool tcp_emit(struct net_stack *stack, struct tcb *tcb, const struct net_path *p
 	/* SACK blocks ride on data only where the segment is not full. */
 	if (length != 0 && length + OPTIONS_MAX <= tcb->mss)
 		room = OPTIONS_MAX;
-	size = syn ? put_syn_options(stack, tcb, options) : put_options(stack, tcb, options, room);
+	size = syn ? put_syn_options(stack, tcb, now_ms(stack) + tcb->ts_offset, options)
+		   : put_options(stack, tcb, options, room);
 	header = TCP_HEADER + size;
 	frame = net_frame_begin(stack, path, &tcb->local, &tcb->remote, PROTOCOL_TCP, IP_TTL,
 				(uint16_t)(header + length), &p);
@@ -214,7 +216,7 @@ void tcp_emit_ack(struct net_stack *stack, struct tcb *tcb, uint32_t seq, uint8_
 /* A segment that no TCB sends; `options` is whole words. */
 static void reply(struct net_stack *stack, const struct net_packet *packet,
 		  const struct tcp_segment *segment, uint32_t seq, uint32_t ack, uint8_t flags,
-		  const uint8_t *options, unsigned size)
+		  uint16_t window, const uint8_t *options, unsigned size)
 {
 	const struct ip_address *local = &packet->destination;
 	const struct ip_address *remote = &packet->source;
@@ -231,7 +233,7 @@ static void reply(struct net_stack *stack, const struct net_packet *packet,
 	if (frame == NULL)
 		return;
 	put_header(p, segment->destination_port, segment->source_port, seq, ack, TCP_HEADER + size,
-		   flags, 0);
+		   flags, window);
 	if (size != 0)
 		memcpy(p + TCP_HEADER, options, size);
 	finish_checksum(stack, frame, local, remote, p, TCP_HEADER + size,
@@ -251,10 +253,23 @@ void tcp_reply_reset(struct net_stack *stack, const struct net_packet *packet,
 	}
 	stack->counters.tcp_rst_sent++;
 	if ((segment->flags & TCP_ACK) != 0)
-		reply(stack, packet, segment, segment->ack, 0, TCP_RST, NULL, 0);
+		reply(stack, packet, segment, segment->ack, 0, TCP_RST, 0, NULL, 0);
 	else
 		reply(stack, packet, segment, 0, segment->seq + tcp_segment_span(segment),
-		      TCP_RST | TCP_ACK, NULL, 0);
+		      TCP_RST | TCP_ACK, 0, NULL, 0);
+}
+
+void tcp_reply_syn_ack(struct net_stack *stack, const struct net_packet *packet,
+		       const struct tcp_segment *segment, const struct tcb *tcb, uint32_t ts_val)
+{
+	uint8_t options[OPTIONS_MAX];
+	unsigned size = put_syn_options(stack, tcb, ts_val, options);
+	uint8_t flags = TCP_SYN | TCP_ACK;
+
+	if ((tcb->flags & TCB_ECN) != 0)
+		flags |= TCP_ECE;
+	reply(stack, packet, segment, tcb->snd_una, tcb->rcv_nxt, flags,
+	      (uint16_t)tcp_syn_window(stack->tcp), options, size);
 }
 
 void tcp_reply_ack(struct net_stack *stack, const struct net_packet *packet,
@@ -264,5 +279,5 @@ void tcp_reply_ack(struct net_stack *stack, const struct net_packet *packet,
 	uint8_t options[12];
 	unsigned size = timestamp ? put_timestamp(options, ts_val, ts_ecr) : 0;
 
-	reply(stack, packet, segment, seq, ack, TCP_ACK, options, size);
+	reply(stack, packet, segment, seq, ack, TCP_ACK, 0, options, size);
 }

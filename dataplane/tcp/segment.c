@@ -65,7 +65,7 @@ bool tcp_segment_parse(const uint8_t *p, uint16_t length, struct tcp_segment *ou
 		.destination_port = load16(p + 2),
 		.seq = load32(p + 4),
 		.ack = load32(p + 8),
-		.flags = p[13] & 0x3f,
+		.flags = p[13],
 		.window = load16(p + 14),
 		.data = p + header,
 		.length = length - header,

@@ -71,6 +71,7 @@ enum tcb_flag {
 	TCB_ACCEPTED = 1 << 21,	      /* the application knows it */
 	TCB_LIMITED_WINDOW = 1 << 22, /* the peer offers no window scale (RFC 7323, 2.2) */
 	TCB_PERSISTING = 1 << 23,     /* zero-window probing is under way */
+	TCB_ECN = 1 << 24,	      /* both sides can (RFC 3168) */
 };
 
 /* What the retransmission deadline is for; they exclude each other. */
@@ -290,6 +291,15 @@ struct time_wait_table {
 	uint32_t live;
 };
 
+/* --- cookie.c --- */
+struct cookie_secrets {
+	struct hash_key secrets[2]; /* of this period and of the one before */
+	uint64_t period;
+	uint64_t sent_us; /* the last cookie */
+	bool made;
+	bool used; /* sent_us is valid */
+};
+
 struct tcp_listener {
 	bool used;
 	struct ip_address address; /* unspecified: all */
@@ -332,6 +342,7 @@ struct tcp_layer {
 	struct hash_key isn_key;
 	struct hash_key port_key;
 	struct hash_key ts_key;
+	struct cookie_secrets cookies;
 	struct rate_limit rst_limit;
 	uint32_t port_counter[PORT_COUNTERS]; /* RFC 6056, 3.3.4 */
 	unsigned listener_count;
