@@ -287,7 +287,7 @@ static void on_unexpected(struct smtp_client *client)
 				  client->parser.reply.text);
 }
 
-static void on_reply(struct smtp_client *client, bool unread)
+static void on_reply(struct smtp_client *client, enum reply_rest rest)
 {
 	uint16_t code = client->parser.reply.code;
 
@@ -305,16 +305,24 @@ static void on_reply(struct smtp_client *client, bool unread)
 		on_starttls(client, code);
 		break;
 	case CLIENT_STATE_TRANSACTION:
-		client_transaction_reply(client, unread);
+		client_transaction_reply(client, rest);
 		return;
 	default:
 		on_unexpected(client);
 		return;
 	}
 	/* C3: more than the one reply to the one command that was out. */
-	if (unread && client->state != CLIENT_STATE_TLS && client->state != CLIENT_STATE_FAILED)
+	if (rest != REST_NOTHING && client->state != CLIENT_STATE_TLS &&
+	    client->state != CLIENT_STATE_FAILED)
 		client_fail_local(client, CLIENT_FAILURE_DESYNC, phase_now(client),
 				  "more replies than commands");
+}
+
+static enum reply_rest rest_of(const uint8_t *data, size_t size)
+{
+	if (size == 0)
+		return REST_NOTHING;
+	return memcmp(data, "421", size < 3 ? size : 3) == 0 ? REST_FAREWELL : REST_REPLY;
 }
 
 static bool has_event(const struct smtp_client *client)
@@ -347,7 +355,7 @@ size_t smtp_client_input(struct smtp_client *client, const uint8_t *data, size_t
 			client_features_read(&client->features, reply_parser_line(&client->parser));
 		}
 		if (status == REPLY_DONE)
-			on_reply(client, taken < size);
+			on_reply(client, rest_of(data + taken, size - taken));
 		else if (client->state == CLIENT_STATE_IDLE && client->deadline_us == MR_NEVER)
 			/* Once: an octet now and then must not hold the connection for ever. */
 			client_wait(client, client->settings.command_timeout_us);

@@ -24,8 +24,16 @@ void client_fail_local(struct smtp_client *client, enum smtp_client_failure_kind
 
 /** The transaction's next step, as far as room and replies allow. */
 void client_transaction_pump(struct smtp_client *client);
-/** A complete reply of a transaction is in the parser. @param unread more bytes came behind it */
-void client_transaction_reply(struct smtp_client *client, bool unread);
+/** What came in one piece with a reply, behind it. */
+enum reply_rest {
+	REST_NOTHING,
+	REST_FAREWELL, /**< as far as it goes, a 421 reply: the peer ends the session (RFC
+			  5321, 3.8) */
+	REST_REPLY,    /**< something else */
+};
+
+/** A complete reply of a transaction is in the parser. */
+void client_transaction_reply(struct smtp_client *client, enum reply_rest rest);
 /** The session failed with a transaction under way. */
 void client_transaction_fail(struct smtp_client *client);
 enum smtp_phase client_transaction_phase(const struct smtp_client *client);

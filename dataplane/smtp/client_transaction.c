@@ -495,7 +495,7 @@ static bool is_before_its_time(const struct smtp_client *client)
 }
 
 /** The reply that decides the recipients that were accepted. */
-static void on_final(struct smtp_client *client, bool unread)
+static void on_final(struct smtp_client *client, enum reply_rest rest)
 {
 	struct smtp_client_transaction *t = &client->transaction;
 	const struct smtp_reply *reply = &client->parser.reply;
@@ -511,7 +511,7 @@ static void on_final(struct smtp_client *client, bool unread)
 		fail_out_of_step(client, "success before the end of the message");
 		return;
 	}
-	if (reply->code < 300 && unread) {
+	if (reply->code < 300 && rest == REST_REPLY) {
 		fail_out_of_step(client, "more replies than commands");
 		return;
 	}
@@ -531,7 +531,7 @@ static bool is_unknown_command(uint16_t code)
 	return code == 500 || code == 502 || code == 504;
 }
 
-static void on_bdat(struct smtp_client *client, bool unread)
+static void on_bdat(struct smtp_client *client, enum reply_rest rest)
 {
 	struct smtp_client_transaction *t = &client->transaction;
 	uint16_t code = client->parser.reply.code;
@@ -556,7 +556,7 @@ static void on_bdat(struct smtp_client *client, bool unread)
 		transaction_end(client);
 		return;
 	}
-	on_final(client, unread);
+	on_final(client, rest);
 }
 
 static void on_data(struct smtp_client *client)
@@ -601,7 +601,7 @@ static void next_wait(struct smtp_client *client)
 						: settings->data_init_timeout_us);
 }
 
-void client_transaction_reply(struct smtp_client *client, bool unread)
+void client_transaction_reply(struct smtp_client *client, enum reply_rest rest)
 {
 	struct smtp_client_transaction *t = &client->transaction;
 
@@ -628,7 +628,7 @@ void client_transaction_reply(struct smtp_client *client, bool unread)
 		break;
 	case AWAIT_DATA:
 		if (t->chunking)
-			on_bdat(client, unread);
+			on_bdat(client, rest);
 		else
 			on_data(client);
 		break;
@@ -637,23 +637,23 @@ void client_transaction_reply(struct smtp_client *client, bool unread)
 			client->needs_reset = true;
 			transaction_end(client);
 		} else {
-			on_final(client, unread);
+			on_final(client, rest);
 		}
 		break;
 	}
-	if (client->state == CLIENT_STATE_IDLE && unread) {
+	if (client->state == CLIENT_STATE_IDLE && rest != REST_NOTHING) {
 		/* Not before it is known what it is: 421, or a reply too many (C3). */
 		client->ready_event = false;
 		client_wait(client, client->settings.command_timeout_us);
 	}
 	if (client->state != CLIENT_STATE_TRANSACTION)
 		return;
-	if (unread && t->outstanding == 0) {
+	if (rest == REST_REPLY && t->outstanding == 0) {
 		fail_out_of_step(client, "more replies than commands");
 		return;
 	}
 	next_wait(client);
 	/* What the peer has said already is heard first: it may be a reply too early. */
-	if (!unread)
+	if (rest == REST_NOTHING)
 		client_transaction_pump(client);
 }

@@ -141,6 +141,65 @@ static void refusal_with_421_behind_it_keeps_its_verdict(void **state)
 	});
 }
 
+CHECK(delivered_then_421)
+{
+	assert_recipient(delivery, 0, OUTCOME_DELIVERED, PHASE_DOT, 250, "");
+	assert_false(delivery->possible_duplicate);
+	assert_int_equal(client->failure.kind, CLIENT_FAILURE_REPLY);
+	assert_int_equal(client->failure.reply.code, 421);
+}
+
+CHECK(delivered_then_450)
+{
+	assert_recipient(delivery, 0, OUTCOME_DELIVERED, PHASE_DOT, 250, "");
+	assert_int_equal(client->failure.kind, CLIENT_FAILURE_DESYNC);
+}
+
+CHECK(deferred_by_421_at_rcpt)
+{
+	assert_recipient(delivery, 0, OUTCOME_DEFERRED, PHASE_RCPT, 421, "4.3.2");
+	assert_int_equal(client->failure.kind, CLIENT_FAILURE_REPLY);
+}
+
+static void success_with_421_behind_it_is_a_success(void **state)
+{
+	static const struct {
+		const char *rest;
+		void (*check)(const struct smtp_client *, const struct delivery *,
+			      const struct delivery *);
+	} cases[] = {
+		{"S 421 bye\nE done\nE failed\n-\n", delivered_then_421},
+		{"S 421-so\nS 421 long\nE done\nE failed\n-\n", delivered_then_421},
+		{"S* 4\nE done\n-\nS 21 bye\nE failed\n-\n", delivered_then_421},
+		/* It began like one and came after a good answer. */
+		{"S* 4\nE done\n-\nS 50 no\nE failed\n-\n", delivered_then_450},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char text[512];
+
+		snprintf(text, sizeof(text), TO_BODY BODY_C "C .\n-\nS 250 ok\n%s", cases[i].rest);
+		script_run(&(struct script){
+			.text = text, .make = one, .whole_only = true, .check = cases[i].check});
+		snprintf(text, sizeof(text),
+			 CHUNK MAIL RCPT "S 250 ok\nS 250 ok\nC BDAT 21 LAST\n" BODY_C
+					 "-\nS 250 ok\n%s",
+			 cases[i].rest);
+		script_run(&(struct script){
+			.text = text, .make = one, .whole_only = true, .check = cases[i].check});
+	}
+}
+
+static void c3_421_behind_an_envelope_reply_is_heard_as_421(void **state)
+{
+	script_run(&(struct script){
+		.text = PLAIN MAIL "-\nS 250 ok\nS 421 4.3.2 bye\nE done\nE failed\n-\n",
+		.make = one,
+		.whole_only = true,
+		.check = deferred_by_421_at_rcpt,
+	});
+}
+
 CHECK(untouched)
 {
 	assert_true(client->failure.restart);
@@ -621,6 +680,8 @@ int main(void)
 		cmocka_unit_test(c3_reply_behind_the_final_reply_makes_it_doubtful),
 		cmocka_unit_test(c3_reply_to_an_idle_session_ends_it),
 		cmocka_unit_test(refusal_with_421_behind_it_keeps_its_verdict),
+		cmocka_unit_test(success_with_421_behind_it_is_a_success),
+		cmocka_unit_test(c3_421_behind_an_envelope_reply_is_heard_as_421),
 		cmocka_unit_test(c3_half_a_reply_before_mail_begins_again_elsewhere),
 		cmocka_unit_test(intermediate_replies_where_none_belong),
 		cmocka_unit_test(c2_garbage_in_a_transaction_defers),
