@@ -262,12 +262,16 @@ void session_open_again(struct path_session *session)
 	session_open_next(session);
 }
 
-/* RFC 7504 and RFC 5321, 3.1: the host says that it takes no mail at all. */
+/*
+ * RFC 7504, 3: 521 says that the host never takes mail, whoever asks. 554 in the greeting (RFC
+ * 5321, 3.1) would say so too, but most hosts that say it mean the address that we come from: our
+ * next attempt may have another, or a better name, so it waits.
+ */
 static bool takes_no_mail(const struct smtp_client_failure *failure)
 {
 	return failure->kind == CLIENT_FAILURE_REPLY && failure->remote &&
 	       (failure->phase == PHASE_GREETING || failure->phase == PHASE_EHLO) &&
-	       (failure->reply.code == 521 || failure->reply.code == 554);
+	       failure->reply.code == 521;
 }
 
 void session_host_failed(struct path_session *session)

@@ -17,10 +17,11 @@
  *
  * Hosts are tried in the route's order; what failed lately is tried last. When all of them fail and
  * no other connection of the path is left, all its waiting deliveries come back with the last
- * host's reason: deferred, or bounced when every host said that it takes no mail at all (521 and
- * 554; RFC 7504). TLS by path_settings.tls: `may` retries in clear on a new connection at once when
- * the handshake fails. A kept connection that proves to be stale, and a host that offers BDAT
- * without knowing it, cost a new connection within the same attempt.
+ * host's reason: deferred, or bounced when every host said that it takes no mail at all (521, RFC
+ * 7504; not 554, which mostly means that the source is not liked). TLS by path_settings.tls: `may`
+ * retries in clear on a new connection at once when the handshake fails. A kept connection that
+ * proves to be stale, and a host that offers BDAT without knowing it, cost a new connection within
+ * the same attempt.
  */
 #ifndef MILLRACE_DATAPLANE_PATH_PATH_H
 #define MILLRACE_DATAPLANE_PATH_PATH_H

@@ -427,6 +427,13 @@ void path_table_deliver(struct path_table *table, struct delivery *delivery,
 	settle_paths(table);
 }
 
+/** Without work, but not in the idle list: half a reply came, and the rest is waited for. */
+static bool is_between(const struct path_session *session)
+{
+	return session->state == SESSION_OPEN && !session->is_idle &&
+	       smtp_client_is_idle(&session->client);
+}
+
 void path_table_close_path(struct path_table *table, uint32_t number, const struct mr_now *now)
 {
 	struct path *path = path_find(table, number);
@@ -436,9 +443,14 @@ void path_table_close_path(struct path_table *table, uint32_t number, const stru
 		return;
 	while (path->idle != NONE)
 		session_quit(&table->sessions[path->idle]);
-	for (uint32_t i = path->first; i != NONE; i = table->sessions[i].path_next)
-		if (table->sessions[i].state == SESSION_OPEN)
-			table->sessions[i].close_after = true;
+	for (uint32_t i = path->first; i != NONE; i = table->sessions[i].path_next) {
+		struct path_session *session = &table->sessions[i];
+
+		if (is_between(session))
+			session_quit(session);
+		else if (session->state == SESSION_OPEN)
+			session->close_after = true;
+	}
 }
 
 void path_table_turn(struct path_table *table, const struct mr_now *now)
@@ -481,6 +493,8 @@ void path_table_drain(struct path_table *table, const struct mr_now *now)
 		if (session->opening &&
 		    (session->state == SESSION_CONNECTING || session->state == SESSION_OPEN))
 			session_close(session, false);
+		else if (is_between(session))
+			session_quit(session);
 	}
 	settle_paths(table);
 }

@@ -77,7 +77,7 @@ void client_fail_local(struct smtp_client *client, enum smtp_client_failure_kind
 		[CLIENT_FAILURE_TLS] = {4, 7, 5},      [CLIENT_FAILURE_INJECTION] = {4, 7, 5},
 		[CLIENT_FAILURE_PROTOCOL] = {4, 5, 0}, [CLIENT_FAILURE_DESYNC] = {4, 5, 0},
 		[CLIENT_FAILURE_TIMEOUT] = {4, 4, 2},  [CLIENT_FAILURE_LOST] = {4, 4, 2},
-		[CLIENT_FAILURE_BODY] = {5, 6, 0},
+		[CLIENT_FAILURE_BODY] = {5, 6, 0},     [CLIENT_FAILURE_OURS] = {4, 3, 0},
 	};
 	char text[REPLY_TEXT];
 	va_list arguments;

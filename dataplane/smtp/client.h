@@ -73,6 +73,7 @@ enum smtp_client_failure_kind {
 	CLIENT_FAILURE_TIMEOUT,
 	CLIENT_FAILURE_LOST, /**< the connection went away */
 	CLIENT_FAILURE_BODY, /**< the message may not be sent: a bare CR or LF in it */
+	CLIENT_FAILURE_OURS, /**< what we were given to send is not whole */
 };
 
 struct smtp_client_failure {

@@ -97,7 +97,7 @@ int client_body_write(struct client_body *body, const struct smtp_client_sink *s
 		int code;
 
 		if (size == 0)
-			return -EBADMSG;
+			return -ENODATA;
 		if (size > body->left)
 			size = (size_t)body->left;
 		if (size > *room)

@@ -30,8 +30,9 @@ void client_body_begin(struct client_body *body, const struct chunk *chunks, uin
 /**
  * Write about `room` octets (a dot more for each stuffed line).
  * @param room reduced by what was written, not below 0
- * @return 0; 1 when the last octet was written; -EBADMSG: a bare CR or LF comes next, or the body
- * is shorter than its size, nothing more is written; other negative: the sink's error
+ * @return 0; 1 when the last octet was written; -EBADMSG: a bare CR or LF comes next; -ENODATA: the
+ * chunks hold less than the body's size; nothing more is written after either; other negative: the
+ * sink's error
  */
 int client_body_write(struct client_body *body, const struct smtp_client_sink *sink, size_t *room);
 /** After the last octet: the message ended inside a line. */

@@ -6,7 +6,7 @@
 #include <string.h>
 
 struct slot {
-	struct ip_address address;
+	struct ip_address client;
 	uint32_t count; /**< 0: empty */
 };
 
@@ -36,34 +36,47 @@ void client_counts_destroy(struct client_counts *counts)
 	free(counts);
 }
 
-static uint32_t home_of(const struct client_counts *counts, const struct ip_address *address)
+/** Whose address it is. */
+static struct ip_address client_of(const struct ip_address *address)
+{
+	struct ip_address client = *address;
+
+	if (!ip_is_v4(address))
+		memset(client.bytes + 8, 0, 8);
+	return client;
+}
+
+static uint32_t home_of(const struct client_counts *counts, const struct ip_address *client)
 {
 	uint64_t words[2];
 
-	memcpy(words, address->bytes, sizeof(words));
+	memcpy(words, client->bytes, sizeof(words));
 	return (uint32_t)hash_words(&counts->key, words, 2) & counts->mask;
 }
 
-/** Where the address is, or the empty slot where it would be. */
-static uint32_t find(const struct client_counts *counts, const struct ip_address *address)
+/** Where the client is, or the empty slot where it would be. */
+static uint32_t find(const struct client_counts *counts, const struct ip_address *client)
 {
-	uint32_t at = home_of(counts, address);
+	uint32_t at = home_of(counts, client);
 
-	while (counts->slots[at].count > 0 && !ip_equal(&counts->slots[at].address, address))
+	while (counts->slots[at].count > 0 && !ip_equal(&counts->slots[at].client, client))
 		at = (at + 1) & counts->mask;
 	return at;
 }
 
 uint32_t client_counts_get(const struct client_counts *counts, const struct ip_address *address)
 {
-	return counts->slots[find(counts, address)].count;
+	struct ip_address client = client_of(address);
+
+	return counts->slots[find(counts, &client)].count;
 }
 
 void client_counts_add(struct client_counts *counts, const struct ip_address *address)
 {
-	struct slot *slot = &counts->slots[find(counts, address)];
+	struct ip_address client = client_of(address);
+	struct slot *slot = &counts->slots[find(counts, &client)];
 
-	slot->address = *address;
+	slot->client = client;
 	slot->count++;
 }
 
@@ -72,7 +85,7 @@ static void close_gap(struct client_counts *counts, uint32_t gap)
 {
 	for (uint32_t at = (gap + 1) & counts->mask; counts->slots[at].count > 0;
 	     at = (at + 1) & counts->mask) {
-		uint32_t home = home_of(counts, &counts->slots[at].address);
+		uint32_t home = home_of(counts, &counts->slots[at].client);
 
 		/* It may move when its home is not between the gap and where it is. */
 		if (((at - home) & counts->mask) < ((at - gap) & counts->mask))
@@ -85,7 +98,8 @@ static void close_gap(struct client_counts *counts, uint32_t gap)
 
 void client_counts_remove(struct client_counts *counts, const struct ip_address *address)
 {
-	uint32_t at = find(counts, address);
+	struct ip_address client = client_of(address);
+	uint32_t at = find(counts, &client);
 
 	assert(counts->slots[at].count > 0);
 	if (--counts->slots[at].count == 0)

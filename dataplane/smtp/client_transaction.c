@@ -188,6 +188,12 @@ static bool pump_body(struct smtp_client *client)
 				  "the message has a bare CR or LF");
 		return true;
 	}
+	if (code == -ENODATA) {
+		/* Our fault, and no verdict on the message: it is not sent short. */
+		client_fail_local(client, CLIENT_FAILURE_OURS, PHASE_BODY,
+				  "the message's body is not whole here");
+		return true;
+	}
 	if (code < 0) {
 		client->out_of_order = true;
 		return false;

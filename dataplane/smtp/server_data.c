@@ -8,24 +8,34 @@
 #include <stdio.h>
 #include <string.h>
 
+/** A message's time begins, and its octets are counted: over all of its chunks. */
+static void begin_data(struct server_engine *engine)
+{
+	engine->data_started_us = engine->now->mono_us;
+	engine->data_octets = 0;
+}
+
 /**
  * A whole message has the data timeout and as long as its octets may take at the lowest rate; but
  * what came fast earns no silence beyond the data timeout, or a big message's chunks could be held
  * for hours.
  */
-static void set_data_deadline(struct server_engine *engine)
+uint64_t server_data_deadline(const struct server_engine *engine)
 {
 	const struct view_limits *limits = &engine->listener->limits;
 	uint64_t silent_us = engine->now->mono_us + limits->data_timeout_us;
-	uint64_t earned_us = 0;
+	uint64_t earned_us, whole_us;
 
-	if (limits->minimum_rate)
-		earned_us = engine->data_octets / limits->minimum_rate * US_PER_S;
-	else
-		engine->data_started_us = engine->now->mono_us;
-	engine->deadline_us = engine->data_started_us + limits->data_timeout_us + earned_us;
-	if (engine->deadline_us > silent_us)
-		engine->deadline_us = silent_us;
+	if (limits->minimum_rate == 0)
+		return silent_us;
+	earned_us = engine->data_octets / limits->minimum_rate * US_PER_S;
+	whole_us = engine->data_started_us + limits->data_timeout_us + earned_us;
+	return whole_us < silent_us ? whole_us : silent_us;
+}
+
+static void set_data_deadline(struct server_engine *engine)
+{
+	engine->deadline_us = server_data_deadline(engine);
 }
 
 /** RFC 3848; RFC 6531, 4.3. */
@@ -251,8 +261,7 @@ void server_data_command(struct server_engine *engine, const struct smtp_command
 	} else {
 		begin_intake(engine);
 		engine->state = SERVER_DATA;
-		engine->data_started_us = engine->now->mono_us;
-		engine->data_octets = 0;
+		begin_data(engine);
 		set_data_deadline(engine);
 		server_reply(engine, REPLY_START_DATA);
 		engine->synchronize = true;
@@ -301,7 +310,7 @@ static void end_chunk(struct server_engine *engine)
 	}
 	engine->state = SERVER_COMMAND;
 	snprintf(text, sizeof(text), "250 2.0.0 %llu octets received",
-		 (unsigned long long)engine->data_octets);
+		 (unsigned long long)engine->chunk_size);
 	server_reply_text(engine, REPLY_GOES_ON, text);
 	server_expect_command(engine);
 }
@@ -391,11 +400,12 @@ void server_bdat_command(struct server_engine *engine, const struct smtp_command
 	engine->skip_reply = (uint8_t)refusal;
 	engine->chunk_left = chunk.size;
 	engine->chunk_last = chunk.last;
+	if (!engine->transaction || !engine->transaction->has_data)
+		begin_data(engine);
 	if (!engine->chunk_refused && !engine->transaction->has_data)
 		begin_intake(engine);
 	engine->state = SERVER_CHUNK;
-	engine->data_started_us = engine->now->mono_us;
-	engine->data_octets = 0;
+	engine->chunk_size = chunk.size;
 	set_data_deadline(engine);
 	if (chunk.size == 0)
 		take_chunk(engine, NULL, 0);

@@ -125,6 +125,10 @@ void server_expect_command(struct server_engine *engine)
 	}
 	engine->state = SERVER_COMMAND;
 	engine->deadline_us = engine->now->mono_us + engine->listener->limits.command_timeout_us;
+	/* Between two chunks of a message its time goes on: it holds memory. */
+	if (engine->transaction && engine->transaction->has_data &&
+	    engine->deadline_us > server_data_deadline(engine))
+		engine->deadline_us = server_data_deadline(engine);
 }
 
 static void drop_line(struct server_engine *engine)

@@ -112,10 +112,11 @@ struct server_engine {
 	struct chunk *line;	   /**< an incomplete command line, `length` octets */
 	struct auth_request *auth; /**< AUTH LOGIN between user and password */
 
-	uint64_t deadline_us; /**< MR_NEVER: none */
-	uint64_t data_started_us;
-	uint64_t data_octets;	   /**< since then */
-	uint64_t chunk_left;	   /**< octets of the BDAT chunk still to come */
+	uint64_t deadline_us;	   /**< MR_NEVER: none */
+	uint64_t data_started_us;  /**< when DATA or the first BDAT of the message came */
+	uint64_t data_octets;	   /**< of it, since then */
+	uint64_t chunk_size;	   /**< octets of the BDAT chunk, and … */
+	uint64_t chunk_left;	   /**< … still to come */
 	uint64_t session;	   /**< worker << 48 | serial */
 	uint64_t bytes;		   /**< octets of messages answered 250 */
 	uint64_t submitted_octets; /**< of the message whose commit is awaited */

@@ -86,6 +86,8 @@ static bool on_accept(void *listener_user, tcp_handle connection, void **user_ou
 	open_session(session, listener, &endpoints, refusal == REPLY_OK);
 	stream_init(&session->stream, server->settings.stack, connection, server->settings.chunks,
 		    &server_stream_callbacks, session, server->now, false);
+	/* As with half a command line: it may go deeper into the reserve than bodies. */
+	stream_set_reserve(&session->stream, server->settings.chunk_reserve / 4);
 	if (implicit &&
 	    (!server_tls_context(session) ||
 	     stream_start_tls(&session->stream, server_tls_context(session), NULL) < 0)) {

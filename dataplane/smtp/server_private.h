@@ -38,6 +38,8 @@ void server_auth_abandon(struct server_engine *engine);
 /* server_data.c */
 void server_data_command(struct server_engine *engine, const struct smtp_command *command);
 void server_bdat_command(struct server_engine *engine, const struct smtp_command *command);
+/** When the message that is coming in, in one piece or in chunks, has taken too long. */
+uint64_t server_data_deadline(const struct server_engine *engine);
 /** Octets in DATA or CHUNK. @return octets taken */
 size_t server_data_input(struct server_engine *engine, const uint8_t *data, size_t size);
 

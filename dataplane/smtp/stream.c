@@ -461,6 +461,11 @@ void stream_init(struct stream *s, struct net_stack *stack, tcp_handle connectio
 	};
 }
 
+void stream_set_reserve(struct stream *s, uint32_t chunks)
+{
+	s->reserve = chunks;
+}
+
 void stream_close(struct stream *s)
 {
 	if (!stream_is_alive(s) || s->state >= STREAM_CLOSING)

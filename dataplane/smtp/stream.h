@@ -68,6 +68,7 @@ struct stream {
 	struct chunk *out;  /**< collected plaintext, `length` bytes; NULL when there is none */
 	struct chunk *held; /**< a ClientHello being collected, or plaintext from `mark` on that
 			       on_receive left */
+	uint32_t reserve;   /**< chunks that `held` leaves to others */
 	uint32_t delivered; /**< plaintext bytes that on_receive took; wraps */
 	uint32_t answered;  /**< octets that TLS sent of its own accord after the handshake */
 	uint8_t state;
@@ -89,6 +90,11 @@ extern const struct tcp_callbacks stream_tcp_callbacks;
 void stream_init(struct stream *stream, struct net_stack *stack, tcp_handle connection,
 		 struct chunk_pool *chunks, const struct stream_callbacks *callbacks, void *user,
 		 const struct mr_now *now, bool opening);
+/**
+ * What the peer makes us keep (half a ClientHello, plaintext that on_receive left) takes a chunk
+ * only while more than `chunks` of them are free; else the stream fails. Without it: 0.
+ */
+void stream_set_reserve(struct stream *stream, uint32_t chunks);
 /**
  * Collect plaintext to send. During a handshake it waits for its end.
  * @return 0 or -ENOBUFS / -ENOTCONN (the stream is failing; on_closed follows)

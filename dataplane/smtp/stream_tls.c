@@ -78,41 +78,64 @@ static bool create_session(struct stream *s, struct tls_context *context, const 
 	return s->tls != NULL;
 }
 
-size_t stream_collect_hello(struct stream *s, const uint8_t *data, size_t size)
+/** A chunk for what the peer makes us keep. @return false: the stream has failed */
+static bool hold(struct stream *s, const char *what)
+{
+	if (chunk_pool_available(s->chunks) > s->reserve)
+		s->held = chunk_alloc(s->chunks);
+	if (!s->held)
+		stream_fail(s, STREAM_FAILED_MEMORY, "no chunk for %s", what);
+	return s->held != NULL;
+}
+
+/** A sound ClientHello is here whole: the handshake may begin. */
+static void take_hello(struct stream *s, const uint8_t *hello, size_t size)
+{
+	if (!s->tls && !create_session(s, s->context, NULL))
+		return;
+	s->state = STREAM_HANDSHAKE;
+	tls_session_input(s->tls, hello, size);
+	stream_run_handshake(s);
+	tls_session_input(s->tls, NULL, 0);
+}
+
+/** @return octets of a whole ClientHello at `data`; 0: not whole yet, or the stream has failed */
+static size_t find_hello(struct stream *s, const uint8_t *data, size_t size)
 {
 	char server_name[256];
-	size_t before, taken;
-	int hello;
+	int hello = tls_client_hello_peek(data, size, server_name);
 
-	if (!s->held)
-		s->held = chunk_alloc(s->chunks);
+	if (hello < 0)
+		stream_fail(s, STREAM_FAILED_TLS, "what the client sent is no sound ClientHello");
+	else if (hello == 0 && size == CHUNK_DATA)
+		stream_fail(s, STREAM_FAILED_TLS, "the ClientHello is over %u octets", CHUNK_DATA);
+	return hello > 0 ? (size_t)hello : 0;
+}
+
+size_t stream_collect_hello(struct stream *s, const uint8_t *data, size_t size)
+{
+	size_t before = s->held ? s->held->length : 0;
+	size_t taken = CHUNK_DATA - before < size ? CHUNK_DATA - before : size;
+	size_t hello;
+
+	/* Most come whole, and need no chunk. */
 	if (!s->held) {
-		stream_fail(s, STREAM_FAILED_MEMORY, "no chunk for a ClientHello");
-		return 0;
+		hello = find_hello(s, data, taken);
+		if (hello > 0)
+			take_hello(s, data, hello);
+		if (hello > 0 || stream_has(s, STREAM_FLAG_FAILED))
+			return hello > 0 ? hello : taken;
+		if (!hold(s, "a ClientHello"))
+			return 0;
 	}
-	before = s->held->length;
-	taken = CHUNK_DATA - before < size ? CHUNK_DATA - before : size;
 	memcpy(s->held->data + before, data, taken);
 	s->held->length = (uint16_t)(before + taken);
-	hello = tls_client_hello_peek(s->held->data, s->held->length, server_name);
-	if (hello < 0) {
-		stream_fail(s, STREAM_FAILED_TLS, "what the client sent is no sound ClientHello");
+	hello = before > 0 ? find_hello(s, s->held->data, s->held->length) : 0;
+	if (hello == 0)
 		return taken;
-	}
-	if (hello == 0) {
-		if (s->held->length == CHUNK_DATA)
-			stream_fail(s, STREAM_FAILED_TLS, "the ClientHello is over %u octets",
-				    CHUNK_DATA);
-		return taken;
-	}
-	if (s->tls || create_session(s, s->context, NULL)) {
-		s->state = STREAM_HANDSHAKE;
-		tls_session_input(s->tls, s->held->data, (size_t)hello);
-		stream_run_handshake(s);
-		tls_session_input(s->tls, NULL, 0);
-	}
+	take_hello(s, s->held->data, hello);
 	stream_drop_chunk(s, &s->held);
-	return (size_t)hello - before;
+	return hello - before;
 }
 
 /* Plaintext goes to the session; what it leaves waits in `held`. @return false: stop reading */
@@ -124,11 +147,8 @@ static bool deliver(struct stream *s, const uint8_t *data, size_t size)
 		return false;
 	if (taken == size)
 		return true;
-	s->held = chunk_alloc(s->chunks);
-	if (!s->held) {
-		stream_fail(s, STREAM_FAILED_MEMORY, "no chunk for received data");
+	if (!hold(s, "received data"))
 		return false;
-	}
 	memcpy(s->held->data, data + taken, size - taken);
 	s->held->length = (uint16_t)(size - taken);
 	s->held->mark = 0;

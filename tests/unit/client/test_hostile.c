@@ -599,6 +599,38 @@ static void bare_cr_and_lf_never_leave(void **state)
 	}
 }
 
+static struct delivery *make_short(void)
+{
+	struct delivery *delivery = delivery_make(1, BODY);
+
+	delivery->body_size++;
+	return delivery;
+}
+
+CHECK(deferred_short)
+{
+	assert_int_equal(client->failure.kind, CLIENT_FAILURE_OURS);
+	assert_false(client->failure.restart);
+	assert_recipient(delivery, 0, OUTCOME_DEFERRED, PHASE_BODY, 0, "4.3.0");
+	assert_false(delivery->possible_duplicate);
+}
+
+static void a_body_that_is_not_whole_is_deferred_and_never_ended(void **state)
+{
+	script_run(&(struct script){
+		.text = PIPE MAIL RCPT "C DATA\nS 250 ok\nS 250 ok\nS 354 go\n" BODY_C
+				       "-\nE done\nE failed\n-\n",
+		.make = make_short,
+		.check = deferred_short,
+	});
+	script_run(&(struct script){
+		.text = CHUNK MAIL RCPT "S 250 ok\nS 250 ok\nC BDAT 22 LAST\n" BODY_C
+					"-\nE done\nE failed\n-\n",
+		.make = make_short,
+		.check = deferred_short,
+	});
+}
+
 static const char *evil_address;
 
 static struct delivery *make_evil(void)
@@ -703,6 +735,7 @@ int main(void)
 		cmocka_unit_test(every_step_has_a_deadline),
 		cmocka_unit_test(c9_body_that_crawls_is_given_up),
 		cmocka_unit_test(bare_cr_and_lf_never_leave),
+		cmocka_unit_test(a_body_that_is_not_whole_is_deferred_and_never_ended),
 		cmocka_unit_test(addresses_cannot_carry_commands),
 		cmocka_unit_test(quoted_local_parts_go_out_as_they_are),
 		cmocka_unit_test(must_starttls_after_a_broken_handshake_is_no_verdict),

@@ -404,6 +404,17 @@ static bool link_step(struct link *link)
 	return false;
 }
 
+void world_say(struct world *world, unsigned host, const char *octets)
+{
+	for (unsigned i = 0; i < WORLD_LINKS; i++) {
+		struct link *link = &links()[i];
+
+		if (link->state == LINK_UP && link->host == &world->hosts[host])
+			CALL(link, stream->callbacks->on_receive(
+					   stream->user, (const uint8_t *)octets, strlen(octets)));
+	}
+}
+
 /* ---- The shard ---- */
 
 static void free_delivery(struct delivery *delivery)
@@ -659,4 +670,23 @@ void world_free(struct world *world)
 	free(world->links);
 	free(world);
 	the_world = NULL;
+}
+
+void assert_result(const struct world *world, uint64_t cookie, enum outcome outcome,
+		   enum smtp_phase phase, unsigned code, unsigned class, unsigned subject,
+		   unsigned detail)
+{
+	const struct result *result = world_result(world, cookie);
+
+	if (result->outcome[0] != outcome || result->phase[0] != phase || result->code[0] != code)
+		print_error("outcome %u, phase %s, %u %u.%u.%u %s\n", result->outcome[0],
+			    smtp_phase_name(result->phase[0]), result->code[0],
+			    result->enhanced[0].class, result->enhanced[0].subject,
+			    result->enhanced[0].detail, result->reply);
+	assert_int_equal(result->outcome[0], outcome);
+	assert_int_equal(result->phase[0], phase);
+	assert_int_equal(result->code[0], code);
+	assert_int_equal(result->enhanced[0].class, class);
+	assert_int_equal(result->enhanced[0].subject, subject);
+	assert_int_equal(result->enhanced[0].detail, detail);
 }

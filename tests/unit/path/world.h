@@ -103,6 +103,13 @@ void world_pass(struct world *world, uint64_t us);
 const struct result *world_result(const struct world *world, uint64_t cookie);
 /** The cookie's first recipient was delivered. */
 void assert_delivered(const struct world *world, uint64_t cookie, int host);
+/** The cookie's first recipient has this result. @param class with subject and detail: the enhanced
+ * code */
+void assert_result(const struct world *world, uint64_t cookie, enum outcome outcome,
+		   enum smtp_phase phase, unsigned code, unsigned class, unsigned subject,
+		   unsigned detail);
+/** An exchanger says this, as it stands, on all its connections. */
+void world_say(struct world *world, unsigned host, const char *octets);
 /** Connections that are up. */
 unsigned world_open(const struct world *world);
 

@@ -189,6 +189,17 @@ void dialogue_say(struct dialogue *d, const char *text)
 	dialogue_say_octets(d, text, strlen(text));
 }
 
+void dialogue_say_repeated(struct dialogue *d, char octet, size_t count)
+{
+	char *text = malloc(count + 1);
+
+	assert_non_null(text);
+	memset(text, octet, count);
+	text[count] = '\0';
+	dialogue_say(d, text);
+	free(text);
+}
+
 static void answer_auth(struct dialogue *d, bool accepted)
 {
 	struct auth_request answer = {.accepted = accepted, .tenant = "user-tenant"};

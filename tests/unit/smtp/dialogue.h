@@ -72,6 +72,7 @@ struct dialogue {
 void dialogue_begin(struct dialogue *d);
 void dialogue_say_octets(struct dialogue *d, const void *data, size_t size);
 void dialogue_say(struct dialogue *d, const char *text);
+void dialogue_say_repeated(struct dialogue *d, char octet, size_t count);
 /** Answer what waits. @param accepted for a password */
 void dialogue_answer(struct dialogue *d, bool accepted);
 void dialogue_wait(struct dialogue *d, uint64_t us);

@@ -192,6 +192,30 @@ static void client_counts_match_a_plain_count(void **state)
 	client_counts_destroy(counts);
 }
 
+static void clients_are_ipv4_addresses_and_ipv6_64s(void **state)
+{
+	static const char *const texts[] = {"2001:db8:0:1::1", "2001:db8:0:1:ffff:ffff:ffff:ffff",
+					    "2001:db8:0:2::1", "192.0.2.1", "192.0.2.2"};
+	const struct hash_key key = {1, 2};
+	struct client_counts *counts = client_counts_create(8, &key);
+	struct ip_address address[5];
+
+	assert_non_null(counts);
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(ip_parse(texts[i], &address[i]), 0);
+	client_counts_add(counts, &address[0]);
+	client_counts_add(counts, &address[3]);
+	assert_int_equal(client_counts_get(counts, &address[1]), 1);
+	assert_int_equal(client_counts_get(counts, &address[2]), 0);
+	assert_int_equal(client_counts_get(counts, &address[4]), 0);
+	client_counts_add(counts, &address[1]);
+	assert_int_equal(client_counts_get(counts, &address[0]), 2);
+	client_counts_remove(counts, &address[0]);
+	client_counts_remove(counts, &address[1]);
+	assert_int_equal(client_counts_get(counts, &address[0]), 0);
+	client_counts_destroy(counts);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -202,6 +226,7 @@ int main(void)
 		cmocka_unit_test(commands_split_at_their_blanks),
 		cmocka_unit_test(the_recipient_set_forgets_nothing),
 		cmocka_unit_test(client_counts_match_a_plain_count),
+		cmocka_unit_test(clients_are_ipv4_addresses_and_ipv6_64s),
 	};
 
 	return cmocka_run_group_tests_name("smtp parts", tests, NULL, NULL);

@@ -278,6 +278,19 @@ static void s15_a_client_has_so_many_sessions_and_a_listener_so_many(void **stat
 	assert_refused(b, "192.0.2.1");
 }
 
+static void s15_an_ipv6_64_is_one_client(void **state)
+{
+	struct bench *b = *state;
+	tcp_handle c = client(b, "2001:db8::1");
+
+	client(b, "2001:db8::2");
+	assert_refused(b, "2001:db8::3");
+	client(b, "2001:db8:0:1::1");
+	fake_reset(b->stack, c);
+	client(b, "2001:db8::3");
+	assert_refused(b, "2001:db8::1");
+}
+
 static void s15_the_table_has_a_size_and_then_there_is_rst(void **state)
 {
 	struct bench *b = *state;
@@ -475,6 +488,7 @@ int main(void)
 		TEST(s23_a_client_that_is_gone_leaves_its_message_with_us),
 		TEST(s23_also_when_the_ring_is_full),
 		TEST(s15_a_client_has_so_many_sessions_and_a_listener_so_many),
+		TEST(s15_an_ipv6_64_is_one_client),
 		TEST(s15_the_table_has_a_size_and_then_there_is_rst),
 		TEST(s15_refused_sessions_that_linger_are_reset),
 		TEST(s16_deadlines_fire_by_the_turn),

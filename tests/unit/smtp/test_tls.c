@@ -326,6 +326,25 @@ static void s21_garbage_for_a_hello_closes(void **state)
 			 1);
 }
 
+static void s16_half_a_hello_leaves_the_chunk_reserve_alone(void **state)
+{
+	struct chunk_list taken = {0};
+
+	starttls(1460);
+	say("STARTTLS\r\n");
+	assert_true(heard("220 "));
+	/* A quarter of the reserve of 4. */
+	while (chunk_pool_available(chunks) > 1)
+		chunk_list_push(&taken, chunk_alloc(chunks));
+	assert_int_equal(stream_write(client.stream, "\x16\x03\x01\x01\x00\x01\x00", 7), 0);
+	stream_flush(client.stream);
+	fake_tcp_run(stack);
+	assert_int_equal(chunk_pool_available(chunks), 1);
+	assert_int_equal(smtp_server_sessions(server), 0);
+	assert_int_equal(smtp_server_counters(server)->sessions_tls_failed, 1);
+	chunk_list_free(&taken, chunks);
+}
+
 static void s16_a_handshake_that_never_comes_is_cut_off(void **state)
 {
 	starttls(1460);
@@ -353,6 +372,7 @@ int main(void)
 		cmocka_unit_test_teardown(s23_the_end_of_tls_behind_the_dot_keeps_the_message,
 					  destroy),
 		cmocka_unit_test_teardown(s21_garbage_for_a_hello_closes, destroy),
+		cmocka_unit_test_teardown(s16_half_a_hello_leaves_the_chunk_reserve_alone, destroy),
 		cmocka_unit_test_teardown(s16_a_handshake_that_never_comes_is_cut_off, destroy),
 	};
 

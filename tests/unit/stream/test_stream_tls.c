@@ -528,6 +528,37 @@ static void shortage_in_the_handshake_fails_the_stream(void **state)
 	assert_int_equal(client.closed, 1);
 }
 
+static void only_half_a_hello_needs_a_chunk_above_the_reserve(void **state)
+{
+	for (unsigned half = 0; half < 2; half++) {
+		contexts(IDENTITY_P256);
+		create(half ? 100 : SEGMENT);
+		stream_set_reserve(server.stream, PARTY_CHUNKS);
+		client.when_connected = start_client_tls;
+		assert_int_equal(stream_start_tls(server.stream, server_context, NULL), 0);
+		fake_tcp_connect(stack);
+		fake_tcp_run(stack);
+		assert_int_equal(client.tls, !half);
+		assert_int_equal(server.closed, half);
+		assert_int_equal(party_chunks_in_use(&server), 0);
+		if (half)
+			assert_int_equal(server.failure, STREAM_FAILED_MEMORY);
+		else
+			destroy(NULL);
+	}
+}
+
+static void plaintext_left_untaken_leaves_the_reserve_alone(void **state)
+{
+	established();
+	stream_set_reserve(server.stream, PARTY_CHUNKS);
+	server.take_limit = 3;
+	party_write(&client, "EHLO a\r\n");
+	fake_tcp_run(stack);
+	assert_int_equal(server.closed, 1);
+	assert_int_equal(server.failure, STREAM_FAILED_MEMORY);
+}
+
 static void a_context_may_be_released_while_streams_use_it(void **state)
 {
 	contexts(IDENTITY_P256);
@@ -568,6 +599,8 @@ int main(void)
 		TEST(abort_and_close_are_safe_in_every_callback),
 		TEST(resume_inside_on_receive_takes_effect),
 		TEST(shortage_in_the_handshake_fails_the_stream),
+		TEST(only_half_a_hello_needs_a_chunk_above_the_reserve),
+		TEST(plaintext_left_untaken_leaves_the_reserve_alone),
 		TEST(a_context_may_be_released_while_streams_use_it),
 	};
 
