@@ -11,7 +11,7 @@ static const struct {
 	const char *word, *help;
 	bool takes_value;
 } filters[] = {
-	{"count", "the number of lines", false},
+	{"count", "the number of lines, of a table: of its rows", false},
 	{"display", "json: as the server sent it", true},
 	{"except", "lines that do not match a regular expression", true},
 	{"match", "lines that match a regular expression", true},
@@ -127,7 +127,18 @@ void filter_free(struct filter *filter)
 	filter->stage_count = 0;
 }
 
-static bool passes(const struct filter *filter, const char *line)
+void filter_print_help(FILE *out)
+{
+	for (size_t i = 0; i < FILTERS; i++)
+		fprintf(out, "  | %-24s %s\n", filters[i].word, filters[i].help);
+}
+
+bool filter_selects(const struct filter *filter)
+{
+	return filter->count || filter->stage_count > 0;
+}
+
+bool filter_passes(const struct filter *filter, const char *line)
 {
 	for (unsigned i = 0; i < filter->stage_count; i++) {
 		bool matches = regexec(&filter->stages[i].expression, line, 0, NULL, 0) == 0;
@@ -150,7 +161,7 @@ char *filter_apply(const struct filter *filter, const char *text)
 
 		next = line + size + (line[size] == '\n');
 		line[size] = '\0';
-		if (!passes(filter, line))
+		if (!filter_passes(filter, line))
 			continue;
 		count++;
 		memcpy(to, line, size);

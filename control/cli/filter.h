@@ -9,6 +9,7 @@
 #include <regex.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #define FILTERS_MAX 8
 
@@ -28,6 +29,12 @@ struct filter {
 int filter_parse(const struct words *words, unsigned from, struct filter *filter, char *error,
 		 size_t size);
 void filter_free(struct filter *filter);
+/** A line for each filter: `help`. */
+void filter_print_help(FILE *out);
+/** Whether anything but the shape is asked for. */
+bool filter_selects(const struct filter *filter);
+/** Whether every expression lets a line pass. */
+bool filter_passes(const struct filter *filter, const char *line);
 /** Lines that pass, or their number. @return malloc'ed text */
 char *filter_apply(const struct filter *filter, const char *text);
 /** As grammar_choices, for the words from `from` on. */

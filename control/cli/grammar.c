@@ -2,6 +2,7 @@
 /* The grammar of the command line. */
 #include "control/cli/grammar.h"
 
+#include "control/cli/catalogue.h"
 #include "control/cli/filter.h"
 
 #include <errno.h>
@@ -93,8 +94,21 @@ static void add_choice(struct grammar_choice *choices, unsigned *count, const ch
 	choice->is_value = is_value;
 }
 
-/* The next words from here that begin with a prefix; a word that only leads on has no help of its
- * own. */
+/* What the next word is for: its command, or what all behind it have in common. */
+static const char *help_of_word(const struct walk *walk, const char *word, size_t size,
+				const json_t *command)
+{
+	char path[WORDS_LINE_MAX + 64];
+	size_t after;
+
+	if (command_word(command, walk->depth + 1, &after) == NULL)
+		return text_of(command, "help");
+	snprintf(path, sizeof(path), "%s%s%.*s", walk->path, walk->path[0] != '\0' ? " " : "",
+		 (int)size, word);
+	return catalogue_group_help(path);
+}
+
+/* The next words from here that begin with a prefix. */
 static unsigned next_words(const struct walk *walk, const char *prefix,
 			   struct grammar_choice *choices)
 {
@@ -104,14 +118,12 @@ static unsigned next_words(const struct walk *walk, const char *prefix,
 
 	json_array_foreach(walk->commands, i, command)
 	{
-		size_t size, after;
+		size_t size;
 		const char *word = command_word(command, walk->depth, &size);
-		bool is_last;
 
 		if (word == NULL || !is_on_way(walk, command) || !begins(word, size, prefix))
 			continue;
-		is_last = command_word(command, walk->depth + 1, &after) == NULL;
-		add_choice(choices, &count, word, size, is_last ? text_of(command, "help") : "...",
+		add_choice(choices, &count, word, size, help_of_word(walk, word, size, command),
 			   false);
 	}
 	return count;

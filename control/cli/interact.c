@@ -12,8 +12,31 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <termios.h>
+#include <unistd.h>
 
 static volatile sig_atomic_t interrupted;
+/* The terminal as it was found, for whatever way the program ends. */
+static struct termios found;
+
+static void on_end(int signal_number)
+{
+	tcsetattr(STDIN_FILENO, TCSANOW, &found);
+	signal(signal_number, SIG_DFL);
+	raise(signal_number);
+}
+
+/* A signal that ends the program must not leave a terminal without echo. */
+static void keep_terminal(void)
+{
+	static const int ends[] = {SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGABRT, SIGSEGV, SIGBUS};
+	struct sigaction action = {.sa_handler = on_end, .sa_flags = SA_NODEFER};
+
+	if (tcgetattr(STDIN_FILENO, &found) != 0)
+		return;
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+		sigaction(ends[i], &action, NULL);
+}
 
 static void on_interrupt(int signal_number)
 {
@@ -170,6 +193,7 @@ int shell_interact(struct shell *shell)
 	if (edit == NULL || past == NULL)
 		abort();
 	shell->interactive = true;
+	keep_terminal();
 	sigaction(SIGINT, &action, &old);
 	history(past, &event, H_SETSIZE, 1000);
 	history(past, &event, H_SETUNIQUE, 1);

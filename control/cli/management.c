@@ -69,8 +69,9 @@ static json_t *describe_columns(const struct command *command)
 		return json_null();
 	array = json_array();
 	for (const struct command_column *c = command->columns; c->key != NULL; c++)
-		json_array_append_new(array, json_pack("{s:s, s:s, s:s}", "key", c->key, "title",
-						       c->title, "format", c->format));
+		json_array_append_new(array, json_pack("{s:s, s:s, s:s, s:i}", "key", c->key,
+						       "title", c->title, "format", c->format,
+						       "rank", (int)c->rank));
 	return array;
 }
 
@@ -180,11 +181,15 @@ static json_t *run(const struct management_client *client, const struct command 
 {
 	char error[1024] = "failed";
 	json_t *data = NULL, *answer;
+	const char *result;
 
 	if (check_arguments(command, arguments, error))
 		data = command->run(command->context, arguments, error);
 	error[sizeof(error) - 1] = '\0';
-	log_request(client, command, arguments, data != NULL ? "done" : error);
+	result = data == NULL					 ? error
+		 : json_is_true(json_object_get(data, "failed")) ? "failed"
+								 : "done";
+	log_request(client, command, arguments, result);
 	if (data == NULL)
 		return refusal(error);
 	answer = json_pack("{s:b, s:o}", "ok", 1, "data", data);

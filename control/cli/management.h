@@ -7,9 +7,9 @@
  * A request is one JSON object and a newline: {"command": ["show","queue"], "arguments": {"domain":
  * "example.com"}}; the answer is one JSON object and a newline: {"ok": true, "data": …} or {"ok":
  * false, "error": "…"}.
- * Data that is an object of just "text" (a string) and "json" is a document: people see the text as
- * it is, programs
- * (| display json) the JSON.
+ * Data that is an object of "text" (a string) and "json" is a document: people see the text as
+ * it is, programs (| display json) the JSON. With "failed": true beside them it says what went
+ * wrong, and `millrace` ends with status 1.
  * {"command": ["describe"]} answers the table: words, help, arguments, columns; grammar, completion
  * and `?` come from it.
  */
@@ -33,9 +33,11 @@ struct command_argument {
 struct command_column {
 	const char *key; /**< JSON key; dotted for nested */
 	const char *title;
-	const char *format; /**< "text", "count", "bytes", "duration_us", "percent", "rate"; wall
-			     * clock in microseconds as a date ("time_us") or as how far from now
-			     * ("when_us") */
+	/** "text", "count", "bytes", "duration_us", "percent", "rate"; wall clock in microseconds
+	 * as a date ("time_us") or as how far from now ("when_us"); a boolean as up or down ("up");
+	 * an explanation, which may take several lines ("note") */
+	const char *format;
+	unsigned rank; /**< on a narrow terminal the highest is left out first; 0: stays */
 };
 
 struct command {

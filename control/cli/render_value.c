@@ -129,34 +129,30 @@ static void write_bytes(double value, char *out, size_t size)
 	snprintf(out, size, unit == 0 || value >= 100 ? "%.0f %s" : "%.1f %s", value, units[unit]);
 }
 
+/* One number and its unit, two digits or more of it: "4.2 ms", "35 s", "3 min". */
 static void write_duration(double us, char *out, size_t size)
 {
 	static const struct {
-		const char *large, *small;
-		uint64_t large_s, small_s;
-	} units[] = {{"d", "h", 86400, 3600}, {"h", "m", 3600, 60}, {"m", "s", 60, 1}};
-	uint64_t seconds = (uint64_t)(us / 1e6);
+		double us;
+		const char *name;
+	} units[] = {{86400e6, "d"}, {3600e6, "h"}, {60e6, "min"}, {1e6, "s"}, {1e3, "ms"}};
+	char digits[32];
 
-	if (us < 1000) {
-		snprintf(out, size, "%.0f us", us);
-		return;
-	}
-	if (us < 1e6) {
-		snprintf(out, size, us < 1e5 ? "%.1f ms" : "%.0f ms", us / 1e3);
-		return;
-	}
-	if (seconds < 60) {
-		snprintf(out, size, "%.1f s", us / 1e6);
-		return;
-	}
-	for (unsigned i = 0; i < 3; i++) {
-		if (seconds < units[i].large_s)
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+		/* What would be written as 1000 ms is a second. */
+		double value = us / units[i].us;
+		size_t end;
+
+		if (value < 0.9995)
 			continue;
-		snprintf(out, size, "%" PRIu64 "%s %" PRIu64 "%s", seconds / units[i].large_s,
-			 units[i].large, seconds % units[i].large_s / units[i].small_s,
-			 units[i].small);
+		end = (size_t)snprintf(digits, sizeof(digits), value < 9.95 ? "%.1f" : "%.0f",
+				       value);
+		if (end > 2 && strcmp(digits + end - 2, ".0") == 0)
+			digits[end - 2] = '\0';
+		snprintf(out, size, "%s %s", digits, units[i].name);
 		return;
 	}
+	snprintf(out, size, "%.0f us", us);
 }
 
 static void write_time(int64_t wall_us, char *out, size_t size)
@@ -169,7 +165,7 @@ static void write_time(int64_t wall_us, char *out, size_t size)
 		snprintf(out, size, "-");
 }
 
-/* How far from now: "in 4m 5s", "2h 3m ago". */
+/* How far from now: "in 4.1 min", "2 h ago". */
 static void write_when(int64_t wall_us, char *out, size_t size)
 {
 	struct timespec now;
@@ -224,7 +220,10 @@ char *render_value(const json_t *value, const char *format, char *out, size_t si
 		render_clean(json_string_value(value)[0] != '\0' ? json_string_value(value) : "-",
 			     out, size, false);
 	} else if (json_is_boolean(value)) {
-		snprintf(out, size, "%s", json_is_true(value) ? "yes" : "no");
+		if (strcmp(format, "up") == 0)
+			snprintf(out, size, "%s", json_is_true(value) ? "up" : "down");
+		else
+			snprintf(out, size, "%s", json_is_true(value) ? "yes" : "no");
 	} else if (json_is_number(value)) {
 		write_number(value, format, out, size);
 	} else if (json_is_array(value)) {

@@ -221,6 +221,22 @@ static void describe_number(const struct lysc_node *leaf, const struct lysc_type
 	snprintf(reason, size, "'%.60s' is not from %s to %s", text, low, high);
 }
 
+static void describe_decimal(const struct lysc_type_dec *type, const char *text, char *reason,
+			     size_t size)
+{
+	double scale = 1;
+
+	for (unsigned i = 0; i < type->fraction_digits; i++)
+		scale *= 10;
+	if (type->range == NULL)
+		snprintf(reason, size, "'%.60s' is no number", text);
+	else
+		snprintf(reason, size, "'%.60s' is not from %g to %g", text,
+			 (double)type->range->parts[0].min_64 / scale,
+			 (double)type->range->parts[LY_ARRAY_COUNT(type->range->parts) - 1].max_64 /
+				 scale);
+}
+
 /* Say what the value must be, in the operator's words. */
 static void describe(const struct lysc_node *leaf, const struct lysc_type *type, const char *text,
 		     const char *libyang_says, char *reason, size_t size)
@@ -242,6 +258,10 @@ static void describe(const struct lysc_node *leaf, const struct lysc_type *type,
 		snprintf(reason, size, "'%.60s' is neither true nor false", text);
 	} else if (type->basetype >= LY_TYPE_UINT8 && type->basetype <= LY_TYPE_UINT64) {
 		describe_number(leaf, type, text, reason, size);
+	} else if (type->basetype == LY_TYPE_DEC64) {
+		describe_decimal((const struct lysc_type_dec *)type, text, reason, size);
+	} else if (type->basetype == LY_TYPE_STRING && string->length != NULL && text[0] == '\0') {
+		snprintf(reason, size, "is empty");
 	} else if (type->basetype == LY_TYPE_STRING && string->length != NULL &&
 		   strlen(text) > string->length->parts[0].max_u64) {
 		snprintf(reason, size, "longer than %" PRIu64 " octets",
@@ -303,7 +323,7 @@ static int read_units(const struct lysc_node *leaf, const char *text, char *out,
 		return 0;
 	}
 	if (result == -ERANGE)
-		snprintf(reason, size, "'%.60s' is too large", text);
+		describe_number(leaf, schema_leaf_type(leaf), text, reason, size);
 	if (result == 0)
 		snprintf(out, SCHEMA_VALUE_MAX, "%" PRIu64, value);
 	return result == 0 ? 0 : -EINVAL;

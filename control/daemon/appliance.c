@@ -507,14 +507,13 @@ static void report_line(json_t *report, const char *line)
 		json_array_append_new(report, json_string(line));
 }
 
-static void report_errors(json_t *report, const struct config_errors *errors)
+static void log_errors(const struct config_errors *errors)
 {
 	for (unsigned i = 0; i < errors->count; i++) {
 		char line[sizeof(errors->errors[i]) + 32];
 
 		config_error_format(&errors->errors[i], line, sizeof(line));
 		log_error("config", "%s", line);
-		report_line(report, line);
 	}
 }
 
@@ -623,16 +622,18 @@ failed:
 	return code;
 }
 
-int appliance_reload(struct appliance *appliance, json_t *report)
+int appliance_reload(struct appliance *appliance, struct config_errors *errors, json_t *report)
 {
-	struct config_errors errors = {0};
+	struct config_errors own = {0};
 	struct configuration *next;
 	int code = -EINVAL;
 
+	if (!errors)
+		errors = &own;
 	pthread_mutex_lock(&appliance->lock);
-	next = config_load(appliance->config_file, NULL, &errors);
+	next = config_load(appliance->config_file, NULL, errors);
 	if (!next) {
-		report_errors(report, &errors);
+		log_errors(errors);
 		log_error("config", "%s has errors; the configuration in force goes on",
 			  appliance->config_file);
 	} else if (!can_be_adopted(appliance, next, report)) {

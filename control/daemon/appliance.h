@@ -79,10 +79,12 @@ void appliance_tick(struct appliance *appliance);
 void appliance_arrivals(const struct appliance *appliance, unsigned port, struct net_arrivals *sum);
 /**
  * Load the file again and adopt it; on errors the old configuration goes on.
- * @param report receives lines for the operator (errors, what needs a restart); NULL: the log alone
+ * @param errors what is wrong with the file, if that is why; NULL: the log alone
+ * @param report receives other lines for the operator (what needs a restart, why it was not
+ * adopted); NULL: the log alone
  * @return 0, -EINVAL the file has errors, -EBUSY the workers did not adopt it in time
  */
-int appliance_reload(struct appliance *appliance, json_t *report);
+int appliance_reload(struct appliance *appliance, struct config_errors *errors, json_t *report);
 /** Refuse new mail, finish what runs. */
 void appliance_drain(struct appliance *appliance);
 bool appliance_is_drained(const struct appliance *appliance);

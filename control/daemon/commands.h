@@ -3,9 +3,23 @@
 #ifndef MILLRACE_CONTROL_DAEMON_COMMANDS_H
 #define MILLRACE_CONTROL_DAEMON_COMMANDS_H
 
+#include "control/cli/catalogue.h"
 #include "control/cli/management.h"
 #include "control/daemon/appliance.h"
 #include "control/telemetry/telemetry.h"
+
+/** A command of the daemon's: its words and help are the catalogue's. */
+struct daemon_command {
+	enum catalogue_command name;
+	const struct command_argument *arguments;
+	const struct command_column *columns;
+	bool changes;
+	json_t *(*run)(void *context, json_t *arguments, char *error);
+};
+
+/** @param commands outlive the management server; so does the appliance */
+void commands_add(struct management *management, struct appliance *appliance,
+		  const struct daemon_command *commands, unsigned count);
 
 /** Register all commands; the appliance outlives the management server. */
 void commands_register(struct management *management, struct appliance *appliance);

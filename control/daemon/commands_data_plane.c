@@ -75,18 +75,18 @@ static json_t *show_workers(void *context, json_t *arguments, char *error)
 }
 
 static const struct command_column worker_columns[] = {
-	{"worker", "Worker", "text"},
-	{"core", "Core", "text"},
-	{"busy", "Busy", "percent"},
-	{"connections", "Connections", "count"},
-	{"sessions_in", "In", "count"},
-	{"sessions_out", "Out", "count"},
-	{"deliveries", "Deliveries", "count"},
-	{"handed_off", "Handed off", "count"},
-	{"handed_in", "Handed in", "count"},
-	{"chunks_free", "Chunks free", "count"},
-	{"chunks", "of", "count"},
-	{NULL, NULL, NULL},
+	{"worker", "Worker", "text", 0},
+	{"core", "Core", "text", 0},
+	{"busy", "Busy", "percent", 0},
+	{"connections", "Connections", "count", 0},
+	{"sessions_in", "In", "count", 0},
+	{"sessions_out", "Out", "count", 0},
+	{"deliveries", "Deliveries", "count", 0},
+	{"handed_off", "Handed off", "count", 2},
+	{"handed_in", "Handed in", "count", 3},
+	{"chunks_free", "Chunks free", "count", 1},
+	{"chunks", "of", "count", 1},
+	{NULL, NULL, NULL, 0},
 };
 
 /* ---- show ports ---- */
@@ -132,21 +132,21 @@ static json_t *show_ports(void *context, json_t *arguments, char *error)
 }
 
 static const struct command_column port_columns[] = {
-	{"port", "Port", "text"},
-	{"driver", "Driver", "text"},
-	{"link", "Link", "text"},
-	{"mac", "MAC", "text"},
-	{"mtu", "MTU", "count"},
-	{"queues", "Queues", "count"},
-	{"steering", "Steering", "text"},
-	{"steering_reason", "because", "text"},
-	{"arrived_elsewhere", "Misses", "count"},
-	{"rx_packets", "Received", "count"},
-	{"tx_packets", "Sent", "count"},
-	{"rx_bytes", "In", "bytes"},
-	{"tx_bytes", "Out", "bytes"},
-	{"rx_missed", "Missed", "count"},
-	{NULL, NULL, NULL},
+	{"port", "Port", "text", 0},
+	{"link", "Link", "up", 0},
+	{"driver", "Driver", "text", 3},
+	{"mac", "MAC", "text", 5},
+	{"mtu", "MTU", "text", 6},
+	{"queues", "Queues", "count", 2},
+	{"steering", "Steering", "text", 1},
+	{"arrived_elsewhere", "Misses", "count", 4},
+	{"rx_packets", "Received", "count", 0},
+	{"tx_packets", "Sent", "count", 0},
+	{"rx_bytes", "In", "bytes", 0},
+	{"tx_bytes", "Out", "bytes", 0},
+	{"rx_missed", "Missed", "count", 0},
+	{"steering_reason", "Steered so because", "note", 0},
+	{NULL, NULL, NULL, 0},
 };
 
 /* ---- show listeners ---- */
@@ -191,17 +191,17 @@ static json_t *show_listeners(void *context, json_t *arguments, char *error)
 }
 
 static const struct command_column listener_columns[] = {
-	{"listener", "Listener", "text"},
-	{"address", "Address", "text"},
-	{"tcp_port", "Port", "text"},
-	{"tls", "TLS", "text"},
-	{"certificate", "Certificate", "text"},
-	{"auth", "AUTH", "text"},
-	{"message_size", "Size limit", "bytes"},
-	{"recipients", "Rcpt limit", "count"},
-	{"tenant", "Tenant", "text"},
-	{"pool", "Pool", "text"},
-	{NULL, NULL, NULL},
+	{"listener", "Listener", "text", 0},
+	{"address", "Address", "text", 0},
+	{"tcp_port", "Port", "text", 0},
+	{"tls", "TLS", "text", 0},
+	{"certificate", "Certificate", "text", 3},
+	{"auth", "AUTH", "text", 0},
+	{"message_size", "Size limit", "bytes", 0},
+	{"recipients", "Rcpt limit", "count", 2},
+	{"tenant", "Tenant", "text", 1},
+	{"pool", "Pool", "text", 1},
+	{NULL, NULL, NULL, 0},
 };
 
 /* ---- show sessions ---- */
@@ -283,17 +283,17 @@ static const struct command_argument session_arguments[] = {
 };
 
 static const struct command_column session_columns[] = {
-	{"session", "Session", "text"},
-	{"direction", "Dir", "text"},
-	{"name", "Listener / site", "text"},
-	{"peer", "Peer", "text"},
-	{"peer_name", "Name", "text"},
-	{"state", "State", "text"},
-	{"tls", "TLS", "text"},
-	{"age_us", "Age", "duration_us"},
-	{"messages", "Messages", "count"},
-	{"bytes", "Bytes", "bytes"},
-	{NULL, NULL, NULL},
+	{"name", "Listener / site", "text", 0},
+	{"direction", "Dir", "text", 0},
+	{"peer", "Peer", "text", 0},
+	{"peer_name", "Name", "text", 4},
+	{"state", "State", "text", 0},
+	{"tls", "TLS", "text", 2},
+	{"age_us", "Age", "duration_us", 0},
+	{"messages", "Messages", "count", 1},
+	{"bytes", "Bytes", "bytes", 1},
+	{"session", "Session", "text", 3},
+	{NULL, NULL, NULL, 0},
 };
 
 /* ---- show counters ---- */
@@ -351,39 +351,27 @@ static json_t *show_counters(void *context, json_t *arguments, char *error)
 }
 
 static const struct command_column counter_columns[] = {
-	{"area", "Area", "text"},    {"counter", "Counter", "text"},
-	{"value", "Value", "count"}, {"meaning", "Meaning", "text"},
-	{NULL, NULL, NULL},
+	{"counter", "Counter", "text", 0},
+	{"area", "Area", "text", 0},
+	{"value", "Value", "count", 0},
+	{"meaning", "Meaning", "note", 0},
+	{NULL, NULL, NULL, 0},
 };
 
 void commands_register_data_plane(struct management *management, struct appliance *appliance)
 {
-	static struct command commands[] = {
-		{.words = "show workers",
-		 .help = "load, sessions and memory of each worker core",
-		 .columns = worker_columns,
-		 .run = show_workers},
-		{.words = "show ports",
-		 .help = "network ports: driver, link, steering, traffic",
-		 .columns = port_columns,
-		 .run = show_ports},
-		{.words = "show listeners",
-		 .help = "where mail is accepted, and how",
+	static const struct daemon_command commands[] = {
+		{.name = CATALOGUE_SHOW_WORKERS, .columns = worker_columns, .run = show_workers},
+		{.name = CATALOGUE_SHOW_PORTS, .columns = port_columns, .run = show_ports},
+		{.name = CATALOGUE_SHOW_LISTENERS,
 		 .columns = listener_columns,
 		 .run = show_listeners},
-		{.words = "show sessions",
-		 .help = "SMTP sessions now",
+		{.name = CATALOGUE_SHOW_SESSIONS,
 		 .arguments = session_arguments,
 		 .columns = session_columns,
 		 .run = show_sessions},
-		{.words = "show counters",
-		 .help = "every counter that is not zero: traffic, drops, refusals",
-		 .columns = counter_columns,
-		 .run = show_counters},
+		{.name = CATALOGUE_SHOW_COUNTERS, .columns = counter_columns, .run = show_counters},
 	};
 
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-		commands[i].context = appliance;
-		management_add(management, &commands[i]);
-	}
+	commands_add(management, appliance, commands, sizeof(commands) / sizeof(commands[0]));
 }

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define NOT_QUEUED "no such message in the queue (finished ones are in the event log): %.64s"
+
 typedef json_t *shard_show(struct queue_shard *shard);
 
 /* ---- Looking into shards ---- */
@@ -82,11 +84,47 @@ static json_t *show_with(struct appliance *appliance, shard_show *show, char *er
 	return merge(appliance, look_show, &look, error);
 }
 
+/* Keys are always there, null when nothing is known, so that programs need not ask. */
+static json_t *with_keys(json_t *data, const char *const *keys)
+{
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(data, i, row)
+	{
+		for (const char *const *key = keys; *key; key++) {
+			if (!json_object_get(row, *key))
+				json_object_set_new(row, *key, json_null());
+		}
+	}
+	return data;
+}
+
 static json_t *show_queue(void *context, json_t *arguments, char *error)
 {
 	struct look look = {.domain = json_string_value(json_object_get(arguments, "domain"))};
 
-	return merge(context, look_queue, &look, error);
+	static const char *const keys[] = {"site", "reason", "next_attempt_us", "next_lookup_us",
+					   NULL};
+
+	return with_keys(merge(context, look_queue, &look, error), keys);
+}
+
+/* What is known of a message first, then its recipients. */
+static void complete_message(json_t *message)
+{
+	static const char *const of_recipients[] = {
+		"why",	 "until_us", "last_attempt_us", "reply_code", "status",
+		"reply", "host",     "reply_from_peer", "phase",      NULL};
+	static const char *const own[] = {"tenant", "campaign", "pool", "listener", "user", NULL};
+	json_t *recipients = json_incref(json_object_get(message, "recipients"));
+
+	json_object_del(message, "recipients");
+	for (const char *const *key = own; *key; key++) {
+		if (!json_object_get(message, *key))
+			json_object_set_new(message, *key, json_null());
+	}
+	json_object_set_new(message, "recipients", with_keys(recipients, of_recipients));
 }
 
 static json_t *show_message(void *context, json_t *arguments, char *error)
@@ -102,23 +140,27 @@ static json_t *show_message(void *context, json_t *arguments, char *error)
 	error[0] = '\0';
 	json_t *found = merge(context, look_message, &look, error);
 
+	if (found)
+		complete_message(found);
 	if (!found && !error[0])
-		snprintf(error, 256,
-			 "no such message in the queue (finished ones are in the event log): %.64s",
-			 text);
+		snprintf(error, 256, NOT_QUEUED, text);
 	return found;
 }
 
 static json_t *show_paths(void *context, json_t *arguments, char *error)
 {
 	(void)arguments;
-	return show_with(context, queue_shard_show_paths, error);
+	static const char *const keys[] = {"why", "until_us", NULL};
+
+	return with_keys(show_with(context, queue_shard_show_paths, error), keys);
 }
 
 static json_t *show_sources(void *context, json_t *arguments, char *error)
 {
 	(void)arguments;
-	return show_with(context, queue_shard_show_sources, error);
+	static const char *const keys[] = {"ipv4", "ipv6", NULL};
+
+	return with_keys(show_with(context, queue_shard_show_sources, error), keys);
 }
 
 static json_t *show_spool(void *context, json_t *arguments, char *error)
@@ -167,6 +209,22 @@ static void apply(void *argument)
 				: queue_shard_request_retry(s->shard, &s->selector);
 }
 
+/* A message that was named must be there; that none of its recipients can be acted on is no error.
+ */
+static bool is_queued(struct appliance *appliance, const struct message_id *id, const char *text,
+		      char *error)
+{
+	struct look look = {.id = id};
+	json_t *found;
+
+	error[0] = '\0';
+	found = merge(appliance, look_message, &look, error);
+	if (!found && !error[0])
+		snprintf(error, 256, NOT_QUEUED, text);
+	json_decref(found);
+	return found != NULL;
+}
+
 static json_t *request(struct appliance *appliance, json_t *arguments, bool delete, char *error)
 {
 	const char *text = json_string_value(json_object_get(arguments, "id"));
@@ -198,6 +256,8 @@ static json_t *request(struct appliance *appliance, json_t *arguments, bool dele
 			"say which: id ID, domain NAME, sender ADDRESS, tenant NAME, campaign NAME, or all");
 		return NULL;
 	}
+	if (text && !is_queued(appliance, &id, text, error))
+		return NULL;
 	for (unsigned i = 0; i < appliance->shard_count; i++) {
 		s.shard = appliance->shards[i].shard;
 		if (!executor_call(appliance->shards[i].executor, apply, &s)) {
@@ -245,91 +305,70 @@ static const struct command_argument delete_arguments[] = {
 	{NULL, NULL, false, false, false}};
 
 static const struct command_column queue_columns[] = {
-	{"domain", "Domain", "text"},
-	{"site", "Site", "text"},
-	{"recipients", "Recipients", "count"},
-	{"ready", "Ready", "count"},
-	{"delivering", "Delivering", "count"},
-	{"waiting", "Waiting", "count"},
-	{"oldest_us", "Oldest", "when_us"},
-	{"next_attempt_us", "Next attempt", "when_us"},
-	{"reason", "Why", "text"},
-	{NULL, NULL, NULL},
+	{"domain", "Domain", "text", 0},
+	{"site", "Site", "text", 4},
+	{"recipients", "Recipients", "count", 0},
+	{"ready", "Ready", "count", 1},
+	{"delivering", "Sending", "count", 1},
+	{"waiting", "Waiting", "count", 0},
+	{"oldest_us", "Oldest", "when_us", 0},
+	{"next_attempt_us", "Next attempt", "when_us", 0},
+	{"reason", "Why", "note", 0},
+	{NULL, NULL, NULL, 0},
 };
 static const struct command_column path_columns[] = {
-	{"source", "Source", "text"},
-	{"site", "Site", "text"},
-	{"connections", "Connections", "count"},
-	{"connections_max", "Max", "count"},
-	{"outstanding", "Under way", "count"},
-	{"ready", "Ready", "count"},
-	{"delivered", "Delivered", "count"},
-	{"deferred", "Deferred", "count"},
-	{"bounced", "Bounced", "count"},
-	{"why", "Held by", "text"},
-	{"until_us", "Until", "when_us"},
-	{NULL, NULL, NULL},
+	{"source", "Source", "text", 0},	{"site", "Site", "text", 0},
+	{"connections", "Open", "count", 0},	{"connections_max", "Max", "count", 1},
+	{"outstanding", "Sending", "count", 0}, {"ready", "Ready", "count", 0},
+	{"delivered", "Delivered", "count", 0}, {"deferred", "Deferred", "count", 0},
+	{"bounced", "Bounced", "count", 0},	{"until_us", "Until", "when_us", 1},
+	{"why", "Held because", "note", 0},	{NULL, NULL, NULL, 0},
 };
 static const struct command_column source_columns[] = {
-	{"source", "Source", "text"},
-	{"ipv4", "IPv4", "text"},
-	{"ipv6", "IPv6", "text"},
-	{"ehlo_name", "EHLO", "text"},
-	{"paths", "Paths", "count"},
-	{"connections", "Connections", "count"},
-	{"ready", "Ready", "count"},
-	{"delivered", "Delivered", "count"},
-	{"deferred", "Deferred", "count"},
-	{"bounced", "Bounced", "count"},
-	{NULL, NULL, NULL},
+	{"source", "Source", "text", 0},
+	{"ipv4", "IPv4", "text", 0},
+	{"ipv6", "IPv6", "text", 0},
+	{"ehlo_name", "EHLO", "text", 4},
+	{"paths", "Paths", "count", 3},
+	{"connections", "Open", "count", 0},
+	{"ready", "Ready", "count", 2},
+	{"delivered", "Delivered", "count", 0},
+	{"deferred", "Deferred", "count", 0},
+	{"bounced", "Bounced", "count", 0},
+	{NULL, NULL, NULL, 0},
 };
 static const struct command_column request_columns[] = {
-	{"action", "Action", "text"},
-	{"recipients", "Recipients", "count"},
-	{"dry_run", "Dry run", "text"},
-	{NULL, NULL, NULL},
+	{"action", "Action", "text", 0},
+	{"recipients", "Recipients", "count", 0},
+	{"dry_run", "Dry run", "text", 0},
+	{NULL, NULL, NULL, 0},
 };
 
 void commands_register_queue(struct management *management, struct appliance *appliance)
 {
-	static struct command commands[] = {
-		{.words = "show queue",
-		 .help = "recipient domains with mail in the queue",
+	static const struct daemon_command commands[] = {
+		{.name = CATALOGUE_SHOW_QUEUE,
 		 .arguments = queue_arguments,
 		 .columns = queue_columns,
 		 .run = show_queue},
-		{.words = "show message",
-		 .help = "one message: its recipients, attempts, and what each waits for",
+		{.name = CATALOGUE_SHOW_MESSAGE,
 		 .arguments = message_arguments,
 		 .run = show_message},
-		{.words = "show paths",
-		 .help = "source x site: connections, limits, results, back-off",
-		 .columns = path_columns,
-		 .run = show_paths},
-		{.words = "show sources",
-		 .help = "egress addresses and what they carry",
-		 .columns = source_columns,
-		 .run = show_sources},
-		{.words = "show spool",
-		 .help = "the durable log: space, commits, latency",
-		 .run = show_spool},
-		{.words = "show memory", .help = "budgets and their use", .run = show_memory},
-		{.words = "request queue retry",
-		 .help = "attempt now",
+		{.name = CATALOGUE_SHOW_PATHS, .columns = path_columns, .run = show_paths},
+		{.name = CATALOGUE_SHOW_SOURCES, .columns = source_columns, .run = show_sources},
+		{.name = CATALOGUE_SHOW_SPOOL, .run = show_spool},
+		{.name = CATALOGUE_SHOW_MEMORY, .run = show_memory},
+		{.name = CATALOGUE_REQUEST_QUEUE_RETRY,
 		 .arguments = retry_arguments,
 		 .columns = request_columns,
 		 .changes = true,
 		 .run = request_retry},
-		{.words = "request queue delete",
-		 .help = "remove from the queue, without a notice to the sender",
+		{.name = CATALOGUE_REQUEST_QUEUE_DELETE,
 		 .arguments = delete_arguments,
 		 .columns = request_columns,
 		 .changes = true,
 		 .run = request_delete},
 	};
 
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-		commands[i].context = appliance;
-		management_add(management, &commands[i]);
-	}
+	commands_add(management, appliance, commands, sizeof(commands) / sizeof(commands[0]));
 }

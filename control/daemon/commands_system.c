@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <wolfssl/options.h>
 #include <wolfssl/version.h>
@@ -37,6 +38,21 @@ static json_t *show_version(void *context, json_t *arguments, char *error)
 	pthread_mutex_unlock(&appliance->lock);
 	return data;
 }
+
+static const struct command_column version_columns[] = {
+	{"product", "Product", "text", 0},
+	{"version", "Version", "text", 0},
+	{"hostname", "Hostname", "text", 0},
+	{"node", "Node", "text", 0},
+	{"uptime_us", "Up for", "duration_us", 0},
+	{"config_file", "Configuration", "text", 0},
+	{"config_revision", "Revision", "text", 0},
+	{"configured_us", "In force since", "time_us", 0},
+	{"dpdk", "DPDK", "text", 0},
+	{"wolfssl", "wolfSSL", "text", 0},
+	{"spool_format", "Spool format", "text", 0},
+	{NULL, NULL, NULL, 0},
+};
 
 /* ---- show certificates ---- */
 
@@ -76,15 +92,15 @@ static json_t *show_certificates(void *context, json_t *arguments, char *error)
 }
 
 static const struct command_column certificate_columns[] = {
-	{"certificate", "Certificate", "text"},
-	{"subject", "Subject", "text"},
-	{"names", "Names", "text"},
-	{"key", "Key", "text"},
-	{"not_after_us", "Expires", "time_us"},
-	{"self_signed", "Self-signed", "text"},
-	{"source", "Source", "text"},
-	{"warning", "Warning", "text"},
-	{NULL, NULL, NULL},
+	{"certificate", "Certificate", "text", 0},
+	{"names", "Names", "text", 0},
+	{"key", "Key", "text", 0},
+	{"not_after_us", "Expires", "time_us", 0},
+	{"self_signed", "Self-signed", "text", 1},
+	{"subject", "Subject", "text", 3},
+	{"source", "Source", "text", 2},
+	{"warning", "Warning", "note", 0},
+	{NULL, NULL, NULL, 0},
 };
 
 /* ---- show crypto ---- */
@@ -107,11 +123,11 @@ static json_t *show_crypto(void *context, json_t *arguments, char *error)
 }
 
 static const struct command_column crypto_columns[] = {
-	{"feature", "Feature", "text"},
-	{"available", "Available", "text"},
-	{"used", "Used", "text"},
-	{"for", "For", "text"},
-	{NULL, NULL, NULL},
+	{"feature", "Feature", "text", 0},
+	{"available", "Available", "text", 0},
+	{"used", "Used", "text", 0},
+	{"for", "For", "note", 0},
+	{NULL, NULL, NULL, 0},
 };
 
 /* ---- show health ---- */
@@ -229,48 +245,74 @@ static json_t *show_config(void *context, json_t *arguments, char *error)
 	return data;
 }
 
+/* Every error, as lines to read and as JSON. */
+static json_t *failure_document(const struct appliance *appliance, const char *result,
+				const struct config_errors *errors)
+{
+	json_t *list = json_array(), *document;
+	char *text = NULL;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+
+	if (!out)
+		abort();
+	fprintf(out, "%s: %s, %u error%s%s\n", appliance->config_file, result, errors->count,
+		errors->count == 1 ? "" : "s",
+		errors->count == CONFIG_ERRORS_MAX ? " or more" : "");
+	for (unsigned i = 0; i < errors->count; i++) {
+		const struct config_error *e = &errors->errors[i];
+		char line[sizeof(*e) + 32];
+
+		fprintf(out, "%s\n", config_error_format(e, line, sizeof(line)));
+		json_array_append_new(list, json_pack("{s:s, s:i, s:s, s:s}", "file", e->file,
+						      "line", (int)e->line, "path", e->path,
+						      "reason", e->reason));
+	}
+	fclose(out);
+	document = json_pack("{s:b, s:s, s:{s:s, s:s, s:o}}", "failed", 1, "text", text, "json",
+			     "file", appliance->config_file, "result", result, "errors", list);
+	free(text);
+	return document;
+}
+
 static json_t *request_check(void *context, json_t *arguments, char *error)
 {
 	struct appliance *appliance = context;
 	struct config_errors errors = {0};
 	struct configuration *configuration = config_load(appliance->config_file, NULL, &errors);
-	json_t *list;
 
 	(void)arguments;
 	(void)error;
 	if (configuration) {
 		config_free(configuration);
-		return json_pack("{s:s, s:s}", "file", appliance->config_file, "result", "sound");
+		return json_pack("{s:s, s:s, s:[]}", "file", appliance->config_file, "result",
+				 "sound", "errors");
 	}
-	list = json_array();
-	for (unsigned i = 0; i < errors.count; i++)
-		json_array_append_new(
-			list, json_pack("{s:s, s:i, s:s, s:s}", "file", errors.errors[i].file,
-					"line", (int)errors.errors[i].line, "path",
-					errors.errors[i].path, "reason", errors.errors[i].reason));
-	return json_pack("{s:s, s:s, s:o}", "file", appliance->config_file, "result", "has errors",
-			 "errors", list);
+	return failure_document(appliance, "not sound", &errors);
 }
 
 static json_t *request_reload(void *context, json_t *arguments, char *error)
 {
 	struct appliance *appliance = context;
 	json_t *report = json_array();
-	int code = appliance_reload(appliance, report);
+	struct config_errors errors = {0};
+	int code = appliance_reload(appliance, &errors, report);
+	const char *last = json_string_value(json_array_get(report, json_array_size(report) - 1));
 
 	(void)arguments;
 	if (code < 0) {
-		const char *first = json_string_value(json_array_get(report, 0));
+		json_t *answer = NULL;
 
-		if (code == -EBUSY)
-			snprintf(error, 256, "%.250s",
-				 json_string_value(
-					 json_array_get(report, json_array_size(report) - 1)));
+		if (errors.count > 0)
+			answer = failure_document(
+				appliance, "not adopted, the old configuration goes on", &errors);
+		else if (code == -EBUSY)
+			snprintf(error, 256, "%.250s", last ? last : strerror(-code));
 		else
 			snprintf(error, 256, "not adopted, the old configuration goes on: %.180s",
-				 first ? first : strerror(-code));
+				 last ? last : strerror(-code));
 		json_decref(report);
-		return NULL;
+		return answer;
 	}
 	return json_pack("{s:I, s:o}", "revision", (json_int_t)appliance->revision, "notes",
 			 report);
@@ -287,38 +329,40 @@ static json_t *request_drain(void *context, json_t *arguments, char *error)
 
 void commands_register_system(struct management *management, struct appliance *appliance)
 {
-	static struct command commands[] = {
-		{.words = "show version", .help = "what runs, and since when", .run = show_version},
-		{.words = "show certificates",
-		 .help = "certificates of the listeners",
+	static const struct daemon_command commands[] = {
+		{.name = CATALOGUE_SHOW_VERSION, .columns = version_columns, .run = show_version},
+		{.name = CATALOGUE_SHOW_CERTIFICATES,
 		 .columns = certificate_columns,
 		 .run = show_certificates},
-		{.words = "show crypto",
-		 .help = "what the processor and cards offer, and what is used",
-		 .columns = crypto_columns,
-		 .run = show_crypto},
-		{.words = "show health",
-		 .help = "is all well; the ledger of recipients",
-		 .run = show_health},
-		{.words = "show config",
-		 .help = "the configuration in force, with defaults",
-		 .run = show_config},
-		{.words = "request config check",
-		 .help = "read the file and say what is wrong with it",
-		 .run = request_check},
-		{.words = "request config reload",
-		 .help = "adopt the file; on errors the old configuration goes on",
-		 .changes = true,
-		 .run = request_reload},
-		{.words = "request system drain",
-		 .help = "refuse new mail and finish what runs",
-		 .changes = true,
-		 .run = request_drain},
+		{.name = CATALOGUE_SHOW_CRYPTO, .columns = crypto_columns, .run = show_crypto},
+		{.name = CATALOGUE_SHOW_HEALTH, .run = show_health},
+		{.name = CATALOGUE_SHOW_CONFIG, .run = show_config},
+		{.name = CATALOGUE_REQUEST_CONFIG_CHECK, .run = request_check},
+		{.name = CATALOGUE_REQUEST_CONFIG_RELOAD, .changes = true, .run = request_reload},
+		{.name = CATALOGUE_REQUEST_SYSTEM_DRAIN, .changes = true, .run = request_drain},
 	};
 
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-		commands[i].context = appliance;
-		management_add(management, &commands[i]);
+	commands_add(management, appliance, commands, sizeof(commands) / sizeof(commands[0]));
+}
+
+void commands_add(struct management *management, struct appliance *appliance,
+		  const struct daemon_command *commands, unsigned count)
+{
+	static struct command added[CATALOGUE_COMMANDS];
+
+	for (unsigned i = 0; i < count; i++) {
+		struct command *command = &added[commands[i].name];
+
+		*command = (struct command){
+			.words = catalogue[commands[i].name].words,
+			.help = catalogue[commands[i].name].help,
+			.arguments = commands[i].arguments,
+			.columns = commands[i].columns,
+			.changes = commands[i].changes,
+			.run = commands[i].run,
+			.context = appliance,
+		};
+		management_add(management, command);
 	}
 }
 

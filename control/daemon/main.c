@@ -209,7 +209,7 @@ static bool take_signals(struct daemon *daemon)
 			continue;
 		}
 		sd_notify(0, "RELOADING=1");
-		appliance_reload(&daemon->appliance, NULL);
+		appliance_reload(&daemon->appliance, NULL, NULL);
 		sd_notify(0, "READY=1");
 	}
 	return go_on;

@@ -54,6 +54,15 @@ static inline json_t *fake_config(void *context, json_t *arguments, char *error)
 			 "workers", 2);
 }
 
+static inline json_t *fake_check(void *context, json_t *arguments, char *error)
+{
+	(void)context;
+	(void)arguments;
+	(void)error;
+	return json_pack("{s:b,s:s,s:{s:i}}", "failed", 1, "text", "x.conf:1: no\nx.conf:2: no\n",
+			 "json", "errors", 2);
+}
+
 static inline json_t *fake_delete(void *context, json_t *arguments, char *error)
 {
 	unsigned *calls = context;
@@ -87,13 +96,14 @@ static const struct command_argument fake_delete_arguments[] = {
 	{"dry-run", "count only", .flag = true},
 	{"all", "everything", .flag = true},
 	{0}};
-static const struct command_column fake_queue_columns[] = {{"domain", "Domain", "text"},
-							   {"recipients", "Recipients", "count"},
-							   {"oldest_us", "Oldest", "duration_us"},
-							   {"reason", "Last reply", "text"},
-							   {0}};
+static const struct command_column fake_queue_columns[] = {
+	{"domain", "Domain", "text", 0},
+	{"recipients", "Recipients", "count", 0},
+	{"oldest_us", "Oldest", "duration_us", 0},
+	{"reason", "Last reply", "text", 0},
+	{0}};
 static const struct command_column fake_version_columns[] = {
-	{"version", "Version", "text"}, {"uptime_us", "Up", "duration_us"}, {0}};
+	{"version", "Version", "text", 0}, {"uptime_us", "Up", "duration_us", 0}, {0}};
 static unsigned fake_deletes;
 
 static const struct command fake_commands[] = {
@@ -107,6 +117,7 @@ static const struct command fake_commands[] = {
 	 &fake_deletes},
 	{"request queue retry", "try now", fake_delete_arguments, NULL, true, fake_delete,
 	 &fake_deletes},
+	{"request config check", "what is wrong", NULL, NULL, false, fake_check, NULL},
 };
 #define FAKE_COMMANDS (sizeof(fake_commands) / sizeof(fake_commands[0]))
 

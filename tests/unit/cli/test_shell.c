@@ -86,21 +86,21 @@ static void assert_fails(const char *line, const char *reason)
 
 static void tables_are_aligned_and_have_units(void **state)
 {
-	assert_prints("show queue", "Domain       Recipients  Oldest  Last reply\n"
-				    "example.com      12,345   2m 5s  450 \\x1b[31mtry later\\x07\n"
-				    "example.net           1  900 us  -\n");
-	assert_prints("show queue domain a.b | match a.b", "a.b                   1  900 us  -\n");
+	assert_prints("show queue",
+		      "Domain       Recipients   Oldest  Last reply\n"
+		      "example.com      12,345  2.1 min  450 \\x1b[31mtry later\\x07\n"
+		      "example.net           1   900 us  -\n");
 	assert_prints("show queue domain none", "(none)\n");
 }
 
 static void objects_are_lines(void **state)
 {
-	assert_prints("show version", "Version: 1\nUp:      1h 1m\n");
-	assert_prints("show message X", "id:         X\n"
-					"size_bytes: 10.0 KiB\n"
-					"created_us: 2026-11-22 16:36:22Z\n"
-					"recipients:\n"
-					"  address: a@example.com\n");
+	assert_prints("show version", "Version: 1\nUp:      1 h\n");
+	assert_prints("show message X", "Id:      X\n"
+					"Size:    10.0 KiB\n"
+					"Created: 2026-11-22 16:36:22Z\n"
+					"Recipients:\n"
+					"  Address: a@example.com\n");
 	assert_prints("show config", "system {\n    hostname a.b;\n}\n");
 }
 
@@ -149,8 +149,8 @@ static void flags_and_arguments_reach_the_command(void **state)
 {
 	unsigned before = fake_deletes;
 
-	assert_prints("request queue delete domain a.b dry-run", "dry_run: yes\nall:     no\n");
-	assert_prints("req q d all", "dry_run: no\nall:     yes\n");
+	assert_prints("request queue delete domain a.b dry-run", "Dry run: yes\nAll:     no\n");
+	assert_prints("req q d all", "Dry run: no\nAll:     yes\n");
 	assert_int_equal(fake_deletes, before + 2);
 }
 
@@ -223,22 +223,123 @@ static void input_is_taken_line_by_line(void **state)
 	fclose(shell.out);
 	fclose(shell.err);
 	fclose(in);
-	assert_string_equal(out, "Version: 1\nUp:      1h 1m\n");
+	assert_string_equal(out, "Version: 1\nUp:      1 h\n");
 	assert_true(shell.over);
 }
 
-static void tables_fit_the_terminal(void **state)
+static void assert_renders(const char *rows, const char *columns, unsigned width, const char *text)
 {
-	json_t *rows =
-		json_pack("[{s:s,s:i}]", "a", "a-very-long-text-that-goes-on-and-on", "n", 5);
-	json_t *columns = json_pack("[{s:s,s:s,s:s},{s:s,s:s,s:s}]", "key", "a", "title", "A",
-				    "format", "text", "key", "n", "title", "N", "format", "count");
-	char *text = render(rows, columns, 20);
+	json_t *data = json_loads(rows, 0, NULL), *description = json_loads(columns, 0, NULL);
+	char *made = render(data, description, width);
 
-	assert_string_equal(text, "A                  N\na-very-long-tex..  5\n");
+	assert_string_equal(made, text);
+	free(made);
+	json_decref(data);
+	json_decref(description);
+}
+
+static void a_narrow_table_wraps_texts_and_cuts_none(void **state)
+{
+	static const char columns[] = "[{\"key\":\"a\",\"title\":\"A\",\"format\":\"text\"},"
+				      "{\"key\":\"n\",\"title\":\"N\",\"format\":\"count\"},"
+				      "{\"key\":\"b\",\"title\":\"B\",\"format\":\"text\"}]";
+
+	assert_renders("[{\"a\":\"first.example\",\"n\":5,\"b\":\"second.of-all.example\"}]",
+		       columns, 34,
+		       "A              N  B\n"
+		       "first.example  5  second.of-all.\n"
+		       "                  example\n");
+}
+
+static void a_narrow_table_leaves_out_what_matters_least_and_says_so(void **state)
+{
+	static const char columns[] =
+		"[{\"key\":\"a\",\"title\":\"A\",\"format\":\"text\"},"
+		"{\"key\":\"m\",\"title\":\"MAC\",\"format\":\"text\",\"rank\":2},"
+		"{\"key\":\"q\",\"title\":\"Queues\",\"format\":\"count\",\"rank\":1},"
+		"{\"key\":\"up\",\"title\":\"Link\",\"format\":\"up\"}]";
+	static const char rows[] =
+		"[{\"a\":\"inside\",\"m\":\"02:00:00:00:00:01\",\"q\":2,\"up\":true}]";
+
+	assert_renders(rows, columns, 80,
+		       "A       MAC                Queues  Link\n"
+		       "inside  02:00:00:00:00:01       2  up\n");
+	assert_renders(rows, columns, 30,
+		       "A       Queues  Link\n"
+		       "inside       2  up\n"
+		       "(no room for MAC: | display\n"
+		       " json has all)\n");
+}
+
+static void an_explanation_wraps_or_goes_below_its_row(void **state)
+{
+	static const char columns[] = "[{\"key\":\"a\",\"title\":\"Domain\",\"format\":\"text\"},"
+				      "{\"key\":\"w\",\"title\":\"Why\",\"format\":\"note\"}]";
+	static const char rows[] =
+		"[{\"a\":\"one.example\",\"w\":\"the exchanger refuses connections for now\"},"
+		"{\"a\":\"two.example\",\"w\":\"\"}]";
+
+	assert_renders(rows, columns, 40,
+		       "Domain       Why\n"
+		       "one.example  the exchanger refuses\n"
+		       "             connections for now\n"
+		       "two.example  -\n");
+	assert_renders(rows, columns, 30,
+		       "Domain\n"
+		       "one.example\n"
+		       "    Why: the exchanger refuses\n"
+		       "         connections for now\n"
+		       "two.example\n");
+}
+
+static void filters_of_a_table_choose_rows(void **state)
+{
+	assert_prints("show queue | count", "2\n");
+	assert_prints("show queue | match example.net | count", "1\n");
+	assert_prints("show queue domain none | count", "0\n");
+	assert_prints("show queue | match Recipients", "");
+	assert_prints("show queue domain a.b | match a.b",
+		      "Domain  Recipients  Oldest  Last reply\n"
+		      "a.b              1  900 us  -\n");
+}
+
+static void what_failed_is_shown_and_fails(void **state)
+{
+	assert_int_equal(run("request config check"), 1);
+	assert_string_equal(out, "x.conf:1: no\nx.conf:2: no\n");
+	assert_int_equal(run("request config check | display json"), 1);
+	assert_string_equal(out, "{\n  \"errors\": 2\n}\n");
+}
+
+static void help_needs_no_daemon(void **state)
+{
+	struct shell lonely;
+	char *text;
+	size_t size;
+
+	shell_init(&lonely, "/nonexistent/socket", open_memstream(&text, &size), stderr);
+	assert_int_equal(shell_run_line(&lonely, "?"), 0);
+	assert_int_equal(shell_run_line(&lonely, "request ?"), 0);
+	fclose(lonely.out);
+	assert_non_null(strstr(text, "  show queue                 recipient domains"));
+	assert_non_null(strstr(text, "  queue                retry or delete"));
+	assert_non_null(strstr(text, "no answer from the daemon"));
+	shell_free(&lonely);
 	free(text);
-	json_decref(rows);
-	json_decref(columns);
+}
+
+static void every_word_has_a_line_of_help(void **state)
+{
+	struct grammar_choice choices[GRAMMAR_CHOICES_MAX];
+	struct words words;
+
+	assert_int_equal(run("help"), 0);
+	assert_non_null(strstr(out, "  show queue                 domains with mail\n"));
+	assert_non_null(strstr(out, "  | count"));
+	assert_int_equal(words_split("", 0, &words), 0);
+	assert_int_equal(grammar_choices(shell_commands(&shell), &words, 0, "", choices), 2);
+	assert_string_equal(choices[0].help, "look at something; changes nothing");
+	assert_string_equal(choices[1].help, "do something now");
 }
 
 static void values_read_as_people_say_them(void **state)
@@ -257,9 +358,11 @@ static void values_read_as_people_say_them(void **state)
 		{0, "duration_us", "0 us"},
 		{1500, "duration_us", "1.5 ms"},
 		{2500000, "duration_us", "2.5 s"},
-		{90e6, "duration_us", "1m 30s"},
-		{7200e6, "duration_us", "2h 0m"},
-		{200000e6, "duration_us", "2d 7h"},
+		{999960, "duration_us", "1 s"},
+		{90e6, "duration_us", "1.5 min"},
+		{180e6, "duration_us", "3 min"},
+		{7200e6, "duration_us", "2 h"},
+		{200000e6, "duration_us", "2.3 d"},
 		{0, "time_us", "-"},
 		{1795365382e6, "time_us", "2026-11-22 16:36:22Z"},
 		{12.345, "percent", "12.3 %"},
@@ -288,10 +391,10 @@ static void times_may_be_said_from_now(void **state)
 
 	clock_gettime(CLOCK_REALTIME, &now);
 	value = json_integer(((json_int_t)now.tv_sec + 3690) * 1000000);
-	assert_string_equal(render_value(value, "when_us", text, sizeof(text)), "in 1h 1m");
+	assert_string_equal(render_value(value, "when_us", text, sizeof(text)), "in 1 h");
 	json_decref(value);
 	value = json_integer(((json_int_t)now.tv_sec - 7290) * 1000000);
-	assert_string_equal(render_value(value, "when_us", text, sizeof(text)), "2h 1m ago");
+	assert_string_equal(render_value(value, "when_us", text, sizeof(text)), "2 h ago");
 	json_decref(value);
 	value = json_integer(0);
 	assert_string_equal(render_value(value, "when_us", text, sizeof(text)), "-");
@@ -302,16 +405,16 @@ static void without_columns_the_keys_say_what_values_are(void **state)
 {
 	json_t *data =
 		json_pack("{s:I,s:I,s:I,s:I,s:I,s:s}", "oldest", (json_int_t)1795365382000000,
-			  "body-bytes", (json_int_t)2048, "commit_us", (json_int_t)1500, "bus",
-			  (json_int_t)7, "messages-max", (json_int_t)1000000, "why", "");
+			  "body_bytes_max", (json_int_t)2048, "commit_us", (json_int_t)1500, "bus",
+			  (json_int_t)7, "messages_max", (json_int_t)1000000, "why", "");
 	char *text = render(data, NULL, 0);
 
-	assert_string_equal(text, "oldest:       2026-11-22 16:36:22Z\n"
-				  "body-bytes:   2.0 KiB\n"
-				  "commit_us:    1.5 ms\n"
-				  "bus:          7\n"
-				  "messages-max: 1000000\n"
-				  "why:          -\n");
+	assert_string_equal(text, "Oldest:       2026-11-22 16:36:22Z\n"
+				  "Body max:     2.0 KiB\n"
+				  "Commit:       1.5 ms\n"
+				  "Bus:          7\n"
+				  "Messages max: 1,000,000\n"
+				  "Why:          -\n");
 	free(text);
 	json_decref(data);
 }
@@ -345,7 +448,13 @@ int main(void)
 		cmocka_unit_test(choices_are_what_may_come_next),
 		cmocka_unit_test(the_shell_comes_back_after_the_daemon_restarts),
 		cmocka_unit_test(input_is_taken_line_by_line),
-		cmocka_unit_test(tables_fit_the_terminal),
+		cmocka_unit_test(a_narrow_table_wraps_texts_and_cuts_none),
+		cmocka_unit_test(a_narrow_table_leaves_out_what_matters_least_and_says_so),
+		cmocka_unit_test(an_explanation_wraps_or_goes_below_its_row),
+		cmocka_unit_test(filters_of_a_table_choose_rows),
+		cmocka_unit_test(what_failed_is_shown_and_fails),
+		cmocka_unit_test(help_needs_no_daemon),
+		cmocka_unit_test(every_word_has_a_line_of_help),
 		cmocka_unit_test(values_read_as_people_say_them),
 		cmocka_unit_test(times_may_be_said_from_now),
 		cmocka_unit_test(without_columns_the_keys_say_what_values_are),
