@@ -400,7 +400,7 @@ int appliance_start(struct appliance *appliance, char *error)
 	pthread_mutex_init(&appliance->lock, NULL);
 	code = random_init(&random);
 	if (code == 0)
-		random_bytes(&random, appliance->ticket_key, sizeof(appliance->ticket_key));
+		tls_ticket_keys_init(&appliance->ticket_keys, &random, now.mono_us);
 	if (code == 0)
 		code = tls_global_init();
 	if (code < 0) {
@@ -483,6 +483,7 @@ void appliance_tick(struct appliance *appliance)
 		worker_set_refusal(appliance->workers[i].worker, refusal_of(appliance, i));
 	if (pthread_mutex_trylock(&appliance->lock) == 0) {
 		views_retire(appliance);
+		views_renew_ticket_keys(appliance);
 		pthread_mutex_unlock(&appliance->lock);
 	}
 }
@@ -706,6 +707,7 @@ void appliance_stop(struct appliance *appliance)
 	}
 	views_free_all(appliance);
 	certificate_set_free(appliance->certificates);
+	tls_ticket_keys_wipe(&appliance->ticket_keys);
 	users_destroy(appliance->users);
 	event_log_close(appliance->events);
 	for (unsigned i = 0; i < appliance->port_count; i++)

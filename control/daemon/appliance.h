@@ -16,6 +16,7 @@
 #include "dataplane/steering_check.h"
 #include "dataplane/worker.h"
 #include "dataplane/worker_nic.h"
+#include "tls/ticket_keys.h"
 
 #include <pthread.h>
 
@@ -60,7 +61,7 @@ struct appliance {
 	struct users *users;
 	struct view_version *views; /**< newest first */
 	struct certificate_set *certificates;
-	uint8_t ticket_key[48]; /**< {name, key} of TLS session tickets, new at each start */
+	struct tls_ticket_keys ticket_keys; /**< new at each start */
 	atomic_bool draining;
 };
 

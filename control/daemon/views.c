@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define RENEWAL_RETRY_US (60 * US_PER_S)
+
 /* ---- Certificates ---- */
 
 static const struct config_certificate *find_setting(const struct configuration *configuration,
@@ -120,6 +122,19 @@ static uint32_t listener_identity(const struct view_listener *listener)
 	return (h ^ listener->tcp_port) * 16777619u;
 }
 
+static struct tls_context *make_context(const struct appliance *appliance,
+					const struct certificate *certificate,
+					const struct view_listener *listener, char *error)
+{
+	const struct tls_ticket_keys *keys = &appliance->ticket_keys;
+	struct tls_context *context =
+		certificate_context(certificate, keys->current, listener_identity(listener), error);
+
+	if (context && keys->has_previous)
+		tls_context_set_previous_ticket_key(context, keys->previous);
+	return context;
+}
+
 static int add_contexts(struct appliance *appliance, const struct configuration *configuration,
 			const struct certificate_set *certificates, struct view *view, char *error)
 {
@@ -135,8 +150,7 @@ static int add_contexts(struct appliance *appliance, const struct configuration 
 			certificates, config_listener_extra(configuration, i)->certificate);
 
 		for (unsigned w = 0; w < appliance->worker_count; w++) {
-			l->tls_contexts[w] = certificate_context(certificate, appliance->ticket_key,
-								 listener_identity(l), error);
+			l->tls_contexts[w] = make_context(appliance, certificate, l, error);
 			if (!l->tls_contexts[w])
 				return -EINVAL;
 		}
@@ -212,6 +226,52 @@ bool views_adopted(const struct appliance *appliance)
 		if (worker_adopted_view(appliance->workers[i].worker) != appliance->views->view)
 			return false;
 	return true;
+}
+
+/** @return 0 or negative: nothing was published */
+static int publish_anew(struct appliance *appliance, char *error)
+{
+	struct view *view = views_build(appliance, appliance->configuration,
+					appliance->certificates, appliance->revision, error);
+
+	if (!view)
+		return -EINVAL;
+	if (views_publish(appliance, view) < 0) {
+		views_free(view);
+		snprintf(error, CERTIFICATE_ERROR, "out of memory");
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+void views_renew_ticket_keys(struct appliance *appliance)
+{
+	struct tls_ticket_keys *keys = &appliance->ticket_keys, before = *keys;
+	char error[CERTIFICATE_ERROR];
+	struct mr_random random;
+	struct mr_now now;
+	int code;
+
+	clock_read(&now);
+	if (!appliance->views || !tls_ticket_keys_are_due(keys, now.mono_us) ||
+	    atomic_load_explicit(&appliance->draining, memory_order_relaxed))
+		return;
+	code = random_init(&random);
+	if (code == 0) {
+		tls_ticket_keys_rotate(keys, &random, now.mono_us);
+		code = publish_anew(appliance, error);
+	} else {
+		snprintf(error, sizeof(error), "no randomness: %s", strerror(-code));
+	}
+	if (code < 0) {
+		*keys = before;
+		keys->due_us = now.mono_us + RENEWAL_RETRY_US;
+		log_error("certificates", "the TLS ticket key is not renewed yet: %s", error);
+	} else {
+		log_info("certificates", "the TLS ticket key is renewed");
+	}
+	tls_ticket_keys_wipe(&before);
+	explicit_bzero(&random, sizeof(random));
 }
 
 static bool is_held(const struct appliance *appliance, const struct view *view)

@@ -37,6 +37,11 @@ void views_free(struct view *view);
 int views_publish(struct appliance *appliance, struct view *view);
 /** Has every worker adopted the newest view? */
 bool views_adopted(const struct appliance *appliance);
+/**
+ * When the time has come: new ticket keys, and a view whose contexts have them. Sessions that run
+ * keep what they have. Under the appliance's lock.
+ */
+void views_renew_ticket_keys(struct appliance *appliance);
 /** Free old views that nobody looks at any more. */
 void views_retire(struct appliance *appliance);
 /** At the end, when no worker runs. */

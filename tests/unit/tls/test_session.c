@@ -11,6 +11,7 @@
 
 #include "tests/unit/tls/identity.h"
 #include "tls/internal.h"
+#include "tls/ticket_keys.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -271,6 +272,69 @@ static void tls12_tickets_resume_at_their_listener_only(void **state)
 	tickets_resume_at_their_listener_only(identity_client_tls12, FAILED);
 }
 
+/** A server's context of the present period, as the control plane makes it. */
+static struct tls_context *context_of_period(const struct tls_ticket_keys *keys)
+{
+	struct tls_context *context = identity_server(IDENTITY_P256, keys->current, 1);
+
+	if (keys->has_previous)
+		tls_context_set_previous_ticket_key(context, keys->previous);
+	return context;
+}
+
+static void a_ticket_outlives_one_change_of_keys_and_not_two(void **state)
+{
+	struct tls_context *cc = identity_client(), *contexts[3];
+	struct tls_ticket_keys keys;
+	struct mr_random random;
+	WOLFSSL_SESSION *kept, *renewed;
+	uint64_t now_us = 5 * US_PER_S;
+
+	random_init_seed(&random, 1);
+	tls_ticket_keys_init(&keys, &random, now_us);
+	for (unsigned period = 0; period < 3; period++) {
+		contexts[period] = context_of_period(&keys);
+		now_us += TLS_TICKET_PERIOD_US - 1;
+		assert_false(tls_ticket_keys_are_due(&keys, now_us));
+		now_us += 1;
+		assert_true(tls_ticket_keys_are_due(&keys, now_us));
+		tls_ticket_keys_rotate(&keys, &random, now_us);
+	}
+	assert_int_equal(connect_with(cc, contexts[0], NULL, &kept), FULL);
+	assert_int_equal(connect_with(cc, contexts[0], kept, NULL), RESUMED);
+	assert_int_equal(connect_with(cc, contexts[1], kept, &renewed), RESUMED);
+	assert_int_equal(connect_with(cc, contexts[2], kept, NULL), FULL);
+	/* The ticket that came with the resumption is of the second period. */
+	assert_int_equal(connect_with(cc, contexts[2], renewed, NULL), RESUMED);
+	assert_int_equal(connect_with(cc, contexts[0], renewed, NULL), FULL);
+	wolfSSL_SESSION_free(kept);
+	wolfSSL_SESSION_free(renewed);
+	for (unsigned period = 0; period < 3; period++)
+		tls_context_release(contexts[period]);
+	tls_context_release(cc);
+}
+
+static void ticket_keys_are_wiped_and_never_come_again(void **state)
+{
+	static const uint8_t zero[sizeof(struct tls_ticket_keys)];
+	struct tls_ticket_keys keys;
+	uint8_t first[TLS_TICKET_KEYS_SIZE];
+	struct mr_random random;
+
+	random_init_seed(&random, 1);
+	tls_ticket_keys_init(&keys, &random, 0);
+	assert_false(keys.has_previous);
+	memcpy(first, keys.current, sizeof(first));
+	tls_ticket_keys_rotate(&keys, &random, 1);
+	assert_memory_equal(keys.previous, first, sizeof(first));
+	assert_memory_not_equal(keys.current, first, 16);
+	assert_memory_not_equal(keys.current + 16, first + 16, 32);
+	tls_ticket_keys_rotate(&keys, &random, 2);
+	assert_null(memmem(&keys, sizeof(keys), first, sizeof(first)));
+	tls_ticket_keys_wipe(&keys);
+	assert_memory_equal(&keys, zero, sizeof(zero));
+}
+
 static void no_common_version_or_suite_is_named(void **state)
 {
 	struct tls_context *cc = identity_client(), *sc = identity_server(IDENTITY_P256, NULL, 1);
@@ -405,6 +469,8 @@ int main(void)
 		cmocka_unit_test(the_leafs_digest_is_recorded),
 		cmocka_unit_test(tls13_tickets_resume_at_their_listener_only),
 		cmocka_unit_test(tls12_tickets_resume_at_their_listener_only),
+		cmocka_unit_test(a_ticket_outlives_one_change_of_keys_and_not_two),
+		cmocka_unit_test(ticket_keys_are_wiped_and_never_come_again),
 		cmocka_unit_test(no_common_version_or_suite_is_named),
 		cmocka_unit_test(a_record_under_another_type_is_refused),
 		cmocka_unit_test(a_refused_emit_fails_the_session),
