@@ -152,6 +152,8 @@ const struct net_arrivals *net_stack_arrivals(const struct net_stack *stack, uin
 	X(tcp_cookie_failed, "ACKs that held no valid SYN cookie")        \
 	X(tcp_drop_reassembly, "out-of-order data over the limit")        \
 	X(tcp_drop_no_chunk, "no chunk for received data")                \
+	X(tcp_congestion_fallback, "CUBIC: no memory for the one chosen") \
+	X(tcp_spurious, "reductions of a window taken back")              \
 	X(tcp_no_flight, "not sent: no flight record left")               \
 	X(tcp_rst_sent, "RST sent")                                       \
 	X(tcp_rst_rate_limited, "RST not sent: over the rate limit")      \

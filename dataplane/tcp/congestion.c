@@ -1,194 +1,145 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Congestion control: slow start for all (RFC 5681, RFC 6928), then CUBIC (RFC 9438) or Reno,
- * behind a small vtable. The windows are bytes. Loss detection and the recovery itself (RACK, PRR)
- * are in recovery.c.
+ * The choice of congestion control, what all of them share (RFC 5681, RFC 6928, RFC 7661), and
+ * Reno. The windows are bytes.
  */
+#include "dataplane/tcp/congestion.h"
+
 #include "dataplane/tcp/internal.h"
 
+#include <errno.h>
 #include <string.h>
 
-#define CUBIC_C	   0.4f
-#define CUBIC_BETA 0.7f
-/* 3 * (1 - beta) / (1 + beta), RFC 9438, 4.3 */
-#define CUBIC_ALPHA 0.5294f
-
-/* In segments and seconds. */
-struct cubic {
-	float w_max;
-	float k;
-	float w_est;
-	float cwnd;	   /* with its fraction; 0: take the integer one */
-	uint32_t epoch_us; /* 0: no epoch yet */
+static const struct tcp_congestion *const algorithms[] = {
+	[TCP_CUBIC] = &congestion_cubic,
+	[TCP_RENO] = &congestion_reno,
 };
-static_assert(sizeof(struct cubic) <= TCB_CONGESTION_STATE, "fits into the TCB");
+#define ALGORITHMS (sizeof(algorithms) / sizeof(algorithms[0]))
 
-static float cube_root(float x)
+const struct tcp_congestion *congestion_of(const struct tcb *tcb)
 {
-	float y = x > 1 ? x / 3 + 1 : 1;
-
-	if (x <= 0)
-		return 0;
-	for (unsigned i = 0; i < 24; i++) /* Newton; converges from above */
-		y = (2 * y + x / (y * y)) / 3;
-	return y;
+	return algorithms[tcb->congestion];
 }
 
-static void cubic_init(struct tcb *tcb)
+uint32_t congestion_initial_window(const struct tcb *tcb)
 {
+	uint32_t two = 2u * tcb->mss;
+	uint32_t most = two > 14600 ? two : 14600;
+
+	/* RFC 6928, 2: min (10*MSS, max (2*MSS, 14600)) */
+	return 10u * tcb->mss < most ? 10u * tcb->mss : most;
+}
+
+static void choose(struct net_stack *stack, struct tcb *tcb, enum tcp_congestion_choice choice)
+{
+	tcb->congestion = (uint8_t)choice;
+	if (tcb->flight != 0) /* what another algorithm has remembered means nothing to this one */
+		tcb_flight(stack->tcp, tcb)->prior_cwnd = 0;
 	memset(tcb->congestion_state, 0, sizeof(tcb->congestion_state));
+	if (algorithms[choice]->init(stack, tcb) == 0)
+		return;
+	stack->counters.tcp_congestion_fallback++;
+	tcb->congestion = TCP_CUBIC; /* which needs no pool */
+	memset(tcb->congestion_state, 0, sizeof(tcb->congestion_state));
+	algorithms[TCP_CUBIC]->init(stack, tcb);
 }
 
-static void cubic_load(const struct tcb *tcb, struct cubic *c)
+void congestion_init(struct net_stack *stack, struct tcb *tcb)
 {
-	memcpy(c, tcb->congestion_state, sizeof(*c));
+	congestion_release(stack, tcb);
+	tcb->cwnd = congestion_initial_window(tcb);
+	tcb->ssthresh = SSTHRESH_NONE;
+	choose(stack, tcb, tcb->congestion);
 }
 
-static void cubic_store(struct tcb *tcb, const struct cubic *c)
+void congestion_release(struct net_stack *stack, struct tcb *tcb)
 {
-	memcpy(tcb->congestion_state, c, sizeof(*c));
+	if (congestion_of(tcb)->release != NULL)
+		congestion_of(tcb)->release(stack, tcb);
 }
 
-static uint32_t cubic_reduce(struct tcb *tcb, uint32_t now_us)
+uint32_t congestion_reduce(struct net_stack *stack, struct tcb *tcb, enum congestion_event event)
 {
-	struct cubic c;
-	float cwnd = (float)tcb->cwnd / tcb->mss;
+	uint32_t ssthresh = congestion_of(tcb)->reduce(tcb, event, now32(stack));
 
-	cubic_load(tcb, &c);
-	/* Fast convergence (4.7): the flow below its last peak leaves room to others. */
-	c.w_max = cwnd < c.w_max ? cwnd * (1 + CUBIC_BETA) / 2 : cwnd;
-	c.epoch_us = 0;
-	cubic_store(tcb, &c);
-	return (uint32_t)((float)tcb->cwnd * CUBIC_BETA);
+	return ssthresh > 2u * tcb->mss ? ssthresh : 2u * tcb->mss; /* RFC 5681, equation 4 */
 }
 
-static void cubic_begin_epoch(struct tcb *tcb, struct cubic *c, float cwnd, uint32_t now_us)
+uint32_t congestion_slow_start(struct tcb *tcb, uint32_t acked)
 {
-	c->epoch_us = now_us != 0 ? now_us : 1;
-	c->w_est = cwnd;
-	c->cwnd = cwnd;
-	if (c->w_max > cwnd) {
-		c->k = cube_root((c->w_max - cwnd) / CUBIC_C); /* 4.2 */
-	} else {
-		c->k = 0;
-		c->w_max = cwnd;
+	uint32_t room = tcb->ssthresh > tcb->cwnd ? tcb->ssthresh - tcb->cwnd : 0;
+	uint32_t step = acked < room ? acked : room;
+
+	tcb->cwnd += step;
+	return acked - step;
+}
+
+void congestion_restart(struct net_stack *stack, struct tcb *tcb, uint32_t idle_us)
+{
+	uint32_t first = congestion_initial_window(tcb);
+
+	/* After a pause the window is not what the path was seen to bear; ssthresh keeps the memory
+	 * of it (RFC 2861, 3.1). */
+	if (tcb->cwnd > first && !congestion_of(tcb)->own_recovery) {
+		if (tcb->ssthresh < tcb->cwnd / 4 * 3)
+			tcb->ssthresh = tcb->cwnd / 4 * 3;
+		tcb->cwnd = first;
 	}
+	congestion_of(tcb)->restart(stack, tcb, idle_us);
 }
 
-static void cubic_avoid(struct tcb *tcb, uint32_t acked, uint32_t now_us)
+int tcp_set_congestion(struct net_stack *stack, tcp_handle connection,
+		       enum tcp_congestion_choice choice)
 {
-	struct cubic c;
-	float cwnd = (float)tcb->cwnd / tcb->mss;
-	float segments = (float)acked / tcb->mss;
-	float t, d, target, alpha;
+	struct tcb *tcb = tcb_of(stack, connection);
 
-	cubic_load(tcb, &c);
-	if (c.epoch_us == 0)
-		cubic_begin_epoch(tcb, &c, cwnd, now_us);
-	if (c.cwnd < cwnd || c.cwnd >= cwnd + 1)
-		c.cwnd = cwnd;
-	t = (float)(int32_t)(now_us - c.epoch_us) * 1e-6f + (float)tcb->srtt_us * 1e-6f;
-	d = t - c.k;
-	target = CUBIC_C * d * d * d + c.w_max; /* one round trip from now */
-	if (target < c.cwnd)
-		target = c.cwnd;
-	if (target > c.cwnd * 1.5f)
-		target = c.cwnd * 1.5f;
-	/* The Reno-friendly region (4.3). */
-	alpha = c.w_est >= c.w_max ? 1.0f : CUBIC_ALPHA;
-	c.w_est += alpha * segments / c.cwnd;
-	if (c.w_est > target)
-		c.cwnd = c.w_est > c.cwnd ? c.w_est : c.cwnd;
-	else
-		c.cwnd += (target - c.cwnd) / c.cwnd * segments;
-	tcb->cwnd = (uint32_t)(c.cwnd * tcb->mss);
-	cubic_store(tcb, &c);
+	if (tcb == NULL)
+		return -ENOTCONN;
+	if ((unsigned)choice >= ALGORITHMS)
+		return -EINVAL;
+	if (tcb->congestion == choice)
+		return 0;
+	congestion_release(stack, tcb);
+	choose(stack, tcb, choice);
+	return tcb->congestion == choice ? 0 : -ENOBUFS;
 }
 
-static void cubic_restart(struct tcb *tcb)
+/* --- Reno: RFC 5681, counting bytes (RFC 3465) --- */
+static int reno_init(struct net_stack *stack, struct tcb *tcb)
 {
-	struct cubic c;
-
-	cubic_load(tcb, &c);
-	c.epoch_us = 0;
-	cubic_store(tcb, &c);
+	return 0;
 }
 
-static void reno_init(struct tcb *tcb)
-{
-	memset(tcb->congestion_state, 0, sizeof(tcb->congestion_state));
-}
-
-static uint32_t reno_reduce(struct tcb *tcb, uint32_t now_us)
+static uint32_t reno_reduce(struct tcb *tcb, enum congestion_event event, uint32_t now_us)
 {
 	return tcb->cwnd / 2;
 }
 
-/* RFC 5681, 3.1, counting bytes (RFC 3465). */
-static void reno_avoid(struct tcb *tcb, uint32_t acked, uint32_t now_us)
+static void reno_on_ack(struct net_stack *stack, struct tcb *tcb,
+			const struct congestion_news *news)
 {
-	uint32_t count;
+	uint32_t acked, count;
 
+	if (!news->may_grow || !news->limited || tcb->cwnd >= CWND_MAX)
+		return;
+	acked = congestion_slow_start(tcb, news->acked);
 	memcpy(&count, tcb->congestion_state, sizeof(count));
 	count += acked;
-	if (count >= tcb->cwnd) {
+	if (acked > 0 && count >= tcb->cwnd) {
 		count -= tcb->cwnd;
 		tcb->cwnd += tcb->mss;
 	}
 	memcpy(tcb->congestion_state, &count, sizeof(count));
 }
 
-static void reno_restart(struct tcb *tcb)
+static void reno_restart(struct net_stack *stack, struct tcb *tcb, uint32_t idle_us)
 {
 }
 
-static const struct tcp_congestion algorithms[] = {
-	{"cubic", cubic_init, cubic_reduce, cubic_avoid, cubic_restart},
-	{"reno", reno_init, reno_reduce, reno_avoid, reno_restart},
+const struct tcp_congestion congestion_reno = {
+	.name = "reno",
+	.init = reno_init,
+	.reduce = reno_reduce,
+	.on_ack = reno_on_ack,
+	.restart = reno_restart,
 };
-
-uint32_t congestion_initial_window(const struct tcb *tcb)
-{
-	uint32_t two = 2u * tcb->mss;
-
-	/* RFC 6928, 2: min (10*MSS, max (2*MSS, 14600)) */
-	return 10u * tcb->mss < (two > 14600 ? two : 14600) ? 10u * tcb->mss
-							    : (two > 14600 ? two : 14600);
-}
-
-void congestion_init(struct tcb *tcb)
-{
-	tcb->cwnd = congestion_initial_window(tcb);
-	tcb->ssthresh = UINT32_MAX / 2;
-	algorithms[tcb->congestion].init(tcb);
-}
-
-uint32_t congestion_reduce(struct tcb *tcb, uint32_t now_us)
-{
-	uint32_t ssthresh = algorithms[tcb->congestion].reduce(tcb, now_us);
-
-	return ssthresh > 2u * tcb->mss ? ssthresh : 2u * tcb->mss; /* RFC 5681, eq. 4 */
-}
-
-void congestion_on_ack(struct tcb *tcb, uint32_t acked, uint32_t now_us)
-{
-	/* A window that is not used says nothing about the path (RFC 7661, 4.3). */
-	if ((tcb->flags & TCB_CWND_LIMITED) == 0 || acked == 0)
-		return;
-	if (tcb->cwnd < tcb->ssthresh) {
-		uint32_t room = tcb->ssthresh - tcb->cwnd;
-		uint32_t step = acked < room ? acked : room;
-
-		tcb->cwnd += step;
-		acked -= step;
-		if (acked == 0)
-			return;
-	}
-	if (tcb->cwnd < 1u << 30)
-		algorithms[tcb->congestion].avoid(tcb, acked, now_us);
-}
-
-void congestion_restart(struct tcb *tcb)
-{
-	algorithms[tcb->congestion].restart(tcb);
-}

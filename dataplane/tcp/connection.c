@@ -76,6 +76,7 @@ void tcb_finish(struct net_stack *stack, struct tcb *tcb, enum tcp_close_reason 
 	tcp_receive_free(stack, tcb);
 	board_clear(layer, tcb);
 	flight_give(layer, tcb);
+	congestion_release(stack, tcb);
 	if (known && cold->callbacks->on_closed != NULL)
 		cold->callbacks->on_closed(cold->user, tcb_handle(layer, tcb), reason);
 	/* Generation 0 is left out, so that no handle is ever 0. */

@@ -48,7 +48,7 @@ struct tcb_flight *flight_take(struct net_stack *stack, struct tcb *tcb)
 	}
 	pool->used++;
 	flight = &pool->flights[tcb->flight];
-	*flight = (struct tcb_flight){.reo_round = tcb->snd_una};
+	*flight = (struct tcb_flight){.reo_round = tcb->snd_una, .usage_end = tcb->snd_una};
 	return flight;
 }
 

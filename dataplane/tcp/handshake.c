@@ -126,7 +126,7 @@ void tcp_listen_input(struct net_stack *stack, const struct net_packet *packet,
 	tcb->snd_una = tcp_initial_sequence(stack, tcb);
 	tcb->snd_nxt = tcb->snd_una + 1;
 	tcb->send_end = tcb->snd_nxt;
-	congestion_init(tcb);
+	congestion_init(stack, tcb);
 	tcb_set_state(stack, tcb, TCPS_SYN_RCVD);
 	tcb_schedule(stack, tcb);
 }
@@ -150,7 +150,7 @@ struct tcb *tcp_cookie_open(struct net_stack *stack, const struct net_packet *pa
 	tcb->snd_una = s->ack - 1;
 	tcb->snd_nxt = s->ack;
 	tcb->send_end = tcb->snd_nxt;
-	congestion_init(tcb);
+	congestion_init(stack, tcb);
 	tcb_set_state(stack, tcb, TCPS_SYN_RCVD);
 	tcp_set_retransmission(stack, tcb);
 	return tcb;
@@ -180,8 +180,8 @@ static void start(struct net_stack *stack, struct tcb *tcb, const struct tcp_seg
 	if ((tcb->flags & TCB_ACTIVE) != 0)
 		tcb->user_timeout_us = TCP_USER_TIMEOUT_US;
 	measure(stack, tcb, s);
-	congestion_init(tcb);
-	if (cold->retries > 0) /* RFC 6298, 5.7; RFC 5681, 3.1: a SYN was lost */
+	congestion_init(stack, tcb);
+	if (cold->retries > 1) /* RFC 6928, 2: more than one SYN was lost (RFC 5681, 3.1) */
 		tcb->cwnd = tcb->mss;
 	tcb->backoff = 0;
 	tcb->rtx_kind = TCB_TIMER_NONE;

@@ -3,6 +3,7 @@
 #ifndef MILLRACE_DATAPLANE_TCP_INTERNAL_H
 #define MILLRACE_DATAPLANE_TCP_INTERNAL_H
 
+#include "dataplane/tcp/congestion.h"
 #include "dataplane/tcp/segment.h"
 #include "dataplane/tcp/tcb.h"
 
@@ -249,23 +250,6 @@ bool time_wait_input(struct net_stack *stack, const struct net_packet *packet,
 		     const struct tcp_segment *segment, uint64_t hash);
 unsigned time_wait_expire(struct net_stack *stack, unsigned budget);
 uint64_t time_wait_next(const struct net_stack *stack);
-
-/* --- congestion.c --- */
-struct tcp_congestion {
-	const char *name;
-	void (*init)(struct tcb *tcb);
-	/* @return the new ssthresh, after a loss or a timeout */
-	uint32_t (*reduce)(struct tcb *tcb, uint32_t now_us);
-	/* Grow in congestion avoidance. */
-	void (*avoid)(struct tcb *tcb, uint32_t acked, uint32_t now_us);
-	/* The application paused, or the window was restored: time does not count. */
-	void (*restart)(struct tcb *tcb);
-};
-void congestion_init(struct tcb *tcb);
-uint32_t congestion_initial_window(const struct tcb *tcb);
-uint32_t congestion_reduce(struct tcb *tcb, uint32_t now_us);
-void congestion_on_ack(struct tcb *tcb, uint32_t acked, uint32_t now_us);
-void congestion_restart(struct tcb *tcb);
 
 /* --- icmp.c --- */
 void tcp_shrink_mss(struct net_stack *stack, struct tcb *tcb, uint16_t mtu);

@@ -6,6 +6,8 @@
  */
 #include "dataplane/tcp/internal.h"
 
+#include <string.h>
+
 #define REO_MULT_MAX 16u
 #define REO_PERSIST  16u /* recoveries (RFC 8985, 6.2 step 4) */
 
@@ -112,6 +114,7 @@ static void reno_detect(struct net_stack *stack, struct tcb *tcb, const struct a
 		board_mark_lost(tcb, first);
 }
 
+/* What to go back to, should the loss prove to be none. */
 static void remember(struct net_stack *stack, struct tcb *tcb)
 {
 	struct tcb_flight *flight = tcb_flight(stack->tcp, tcb);
@@ -119,9 +122,10 @@ static void remember(struct net_stack *stack, struct tcb *tcb)
 	flight->prior_cwnd = tcb->cwnd;
 	flight->prior_ssthresh = tcb->ssthresh;
 	flight->undo_pending = 0;
+	memcpy(flight->prior_congestion, tcb->congestion_state, sizeof(tcb->congestion_state));
 }
 
-static void enter_recovery(struct net_stack *stack, struct tcb *tcb)
+static void enter_recovery(struct net_stack *stack, struct tcb *tcb, const struct ack_news *news)
 {
 	struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
 	struct tcb_flight *flight = tcb_flight(stack->tcp, tcb);
@@ -131,20 +135,26 @@ static void enter_recovery(struct net_stack *stack, struct tcb *tcb)
 	tcb->flags |= TCB_RECOVERY;
 	tcb->flags &= ~(uint32_t)TCB_PROBE_OUT;
 	flight->recover = tcb->snd_nxt;
-	tcb->ssthresh = congestion_reduce(tcb, now32(stack));
+	tcb->ssthresh = congestion_reduce(stack, tcb, CONGESTION_LOSS);
 	flight->prr_delivered = 0;
 	flight->prr_out = 0;
-	flight->recover_fs = tcb->snd_nxt - tcb->snd_una;
+	/* RFC 9937, 6: what was SACKed before will not be delivered any more, what this ACK
+	 * brought counts as delivered in recovery. */
+	flight->recover_fs =
+		tcb->snd_nxt - tcb->snd_una - (tcb->sacked_bytes - news->sacked) + news->acked;
 	if (cold->reo_persist > 0 && --cold->reo_persist == 0)
 		tcb->reo_mult = 1;
 }
 
-static void leave_recovery(struct net_stack *stack, struct tcb *tcb)
+static void leave_recovery(struct tcb *tcb)
 {
-	if ((tcb->flags & TCB_RECOVERY) != 0 && tcb->cwnd > tcb->ssthresh)
+	/* RFC 9937, 6: the end of PRR, wherever the losses have left the window. */
+	if ((tcb->flags & TCB_RECOVERY) != 0 && !congestion_of(tcb)->own_recovery)
 		tcb->cwnd = tcb->ssthresh;
 	tcb->flags &= ~(uint32_t)(TCB_RECOVERY | TCB_LOSS);
 	tcb->dupacks = 0;
+	if (congestion_of(tcb)->recovered != NULL)
+		congestion_of(tcb)->recovered(tcb);
 }
 
 /* The loss was none: as if nothing had happened (RFC 4015, 3.2). */
@@ -166,12 +176,16 @@ static void undo(struct net_stack *stack, struct tcb *tcb)
 		tcb->cwnd = flight->prior_cwnd;
 	tcb->ssthresh = flight->prior_ssthresh;
 	flight->prior_cwnd = 0;
+	memcpy(tcb->congestion_state, flight->prior_congestion, sizeof(tcb->congestion_state));
+	if (congestion_of(tcb)->recovered != NULL)
+		congestion_of(tcb)->recovered(tcb);
 	tcb->flags &= ~(uint32_t)(TCB_RECOVERY | TCB_LOSS);
-	congestion_restart(tcb);
+	stack->counters.tcp_spurious++;
 }
 
 /* RFC 9937, 6.2: send in proportion to what was delivered, and reach ssthresh at the end. */
-static void prr_update(struct net_stack *stack, struct tcb *tcb, const struct ack_news *news)
+static void prr_update(struct net_stack *stack, struct tcb *tcb, const struct ack_news *news,
+		       uint32_t lost)
 {
 	struct tcb_flight *flight = tcb_flight(stack->tcp, tcb);
 	uint32_t pipe = tcb_pipe(tcb);
@@ -180,20 +194,21 @@ static void prr_update(struct net_stack *stack, struct tcb *tcb, const struct ac
 
 	if (news->dupack && (tcb->flags & TCB_SACK) == 0)
 		delivered += tcb->mss;
+	if (delivered == 0 && flight->prr_out != 0)
+		return; /* no ACK that delivers: the timer of RACK has found a loss */
 	flight->prr_delivered += delivered;
 	if (pipe > tcb->ssthresh) {
-		uint64_t share =
-			((uint64_t)flight->prr_delivered * tcb->ssthresh + flight->recover_fs - 1) /
-			flight->recover_fs;
+		uint32_t fs = flight->recover_fs > 0 ? flight->recover_fs : 1;
+		uint64_t share = ((uint64_t)flight->prr_delivered * tcb->ssthresh + fs - 1) / fs;
 
-		send = share > flight->prr_out ? (uint32_t)share - flight->prr_out : 0;
+		send = share > flight->prr_out ? (uint32_t)(share - flight->prr_out) : 0;
 	} else {
-		uint32_t owed = flight->prr_delivered > flight->prr_out
-					? flight->prr_delivered - flight->prr_out
-					: 0;
-
-		send = owed > delivered ? owed : delivered;
-		if (news->acked > 0) /* SafeACK: progress, and no further loss */
+		send = flight->prr_delivered > flight->prr_out
+			       ? flight->prr_delivered - flight->prr_out
+			       : 0;
+		if (send < delivered)
+			send = delivered;
+		if (news->acked > 0 && lost == 0) /* SafeACK: progress, and no further loss */
 			send += tcb->mss;
 		if (send > tcb->ssthresh - pipe)
 			send = tcb->ssthresh - pipe;
@@ -217,32 +232,99 @@ static void set_timer(struct net_stack *stack, struct tcb *tcb, const struct ack
 	}
 }
 
+/* @return bytes that are found lost; *wait_us: when more will be */
+static uint32_t detect(struct net_stack *stack, struct tcb *tcb, const struct ack_news *news,
+		       uint32_t *wait_us)
+{
+	uint32_t before = tcb->lost_bytes;
+
+	*wait_us = 0;
+	if ((tcb->flags & TCB_SACK) != 0)
+		*wait_us = rack_detect(stack, tcb);
+	else
+		reno_detect(stack, tcb, news);
+	return tcb->lost_bytes - before;
+}
+
+static bool window_in_use(const struct tcb *tcb, const struct tcb_flight *flight)
+{
+	/* In slow start half of it is enough: the rest was not there when it was sent. */
+	return (tcb->flags & TCB_CWND_LIMITED) != 0 ||
+	       (tcb->cwnd < tcb->ssthresh && tcb->cwnd < 2 * flight->usage_max);
+}
+
+static void tell_congestion(struct net_stack *stack, struct tcb *tcb, const struct ack_news *news,
+			    uint32_t lost, bool may_grow)
+{
+	struct tcb_flight *flight = tcb_flight(stack->tcp, tcb);
+	uint32_t now = now32(stack);
+	struct congestion_news told = {
+		.now_us = now,
+		.acked = news->acked,
+		.lost = lost,
+		.rtt_us = news->rtt_us,
+		.since_us = flight->news_us != 0 ? now - flight->news_us : 0,
+		.may_grow = may_grow,
+		.limited = window_in_use(tcb, flight),
+	};
+
+	congestion_of(tcb)->on_ack(stack, tcb, &told);
+	flight->news_us = now | 1;
+}
+
 void recovery_on_ack(struct net_stack *stack, struct tcb *tcb, const struct ack_news *news)
 {
 	struct tcb_flight *flight = tcb_flight(stack->tcp, tcb);
-	bool grow = true;
-	uint32_t wait = 0;
+	bool may_grow = true;
+	uint32_t lost, wait;
 
+	if (tcb->flight == 0)
+		return; /* nothing that this could be about */
 	if (news->dsack && flight->undo_pending > 0 && --flight->undo_pending == 0)
 		undo(stack, tcb);
 	else if (news->spurious && (tcb->flags & (TCB_RECOVERY | TCB_LOSS)) != 0)
 		undo(stack, tcb);
 	if ((tcb->flags & (TCB_RECOVERY | TCB_LOSS)) != 0 &&
 	    seq_le(flight->recover, tcb->snd_una)) {
-		leave_recovery(stack, tcb);
-		grow = false; /* what it acknowledges was sent before the reduction */
+		leave_recovery(tcb);
+		may_grow = false; /* what it acknowledges was sent before the reduction */
 	}
-	if ((tcb->flags & TCB_SACK) != 0)
-		wait = rack_detect(stack, tcb);
-	else
-		reno_detect(stack, tcb, news);
+	lost = detect(stack, tcb, news, &wait);
 	if (tcb->lost_bytes > 0 && (tcb->flags & (TCB_RECOVERY | TCB_LOSS)) == 0)
-		enter_recovery(stack, tcb);
-	if ((tcb->flags & TCB_RECOVERY) != 0)
-		prr_update(stack, tcb, news);
-	else if (grow)
-		congestion_on_ack(tcb, news->acked, now32(stack));
+		enter_recovery(stack, tcb, news);
+	if ((tcb->flags & TCB_RECOVERY) != 0) {
+		may_grow = false;
+		if (!congestion_of(tcb)->own_recovery)
+			prr_update(stack, tcb, news, lost);
+	}
+	tell_congestion(stack, tcb, news, lost, may_grow);
 	set_timer(stack, tcb, news, wait);
+}
+
+bool congestion_on_ecn(struct net_stack *stack, struct tcb *tcb)
+{
+	struct tcb_flight *flight = tcb_flight(stack->tcp, tcb);
+
+	if ((tcb->flags & (TCB_RECOVERY | TCB_LOSS)) != 0)
+		return true; /* reduced already, in this window */
+	if (tcb->flight == 0 || (flight->ecn_reduced && seq_lt(tcb->snd_una, flight->ecn_end)))
+		return false;
+	flight->ecn_end = tcb->snd_nxt;
+	flight->ecn_reduced = true;
+	tcb->ssthresh = congestion_reduce(stack, tcb, CONGESTION_ECN);
+	if (tcb->cwnd > tcb->ssthresh && !congestion_of(tcb)->own_recovery)
+		tcb->cwnd = tcb->ssthresh;
+	return true;
+}
+
+/* RFC 8985, 6.3: the first, and what was sent long enough ago; the rest may be under way. */
+static bool lost_at_timeout(const struct net_stack *stack, const struct tcb *tcb,
+			    const struct tcp_record *r, uint32_t window)
+{
+	const struct tcb_flight *flight = tcb_flight(stack->tcp, tcb);
+
+	return (tcb->flags & TCB_SACK) == 0 || r->seq == tcb->snd_una ||
+	       (int32_t)(now32(stack) - r->sent_us - flight->rack_rtt_us - window) >= 0;
 }
 
 void recovery_on_timeout(struct net_stack *stack, struct tcb *tcb)
@@ -251,11 +333,12 @@ void recovery_on_timeout(struct net_stack *stack, struct tcb *tcb)
 	struct board_cursor cursor;
 	struct tcp_record *r = board_first(stack->tcp, tcb, &cursor);
 	bool renege = r != NULL && (r->flags & RECORD_SACKED) != 0;
+	uint32_t window = reordering_window(tcb);
 
 	if ((tcb->flags & TCB_LOSS) == 0) { /* RFC 5681, 3.1: not again for the same loss */
 		if ((tcb->flags & TCB_RECOVERY) == 0)
 			remember(stack, tcb);
-		tcb->ssthresh = congestion_reduce(tcb, now32(stack));
+		tcb->ssthresh = congestion_reduce(stack, tcb, CONGESTION_TIMEOUT);
 	}
 	tcb->cwnd = tcb->mss;
 	flight->recover = tcb->snd_nxt;
@@ -267,7 +350,8 @@ void recovery_on_timeout(struct net_stack *stack, struct tcb *tcb)
 			r->flags &= (uint8_t)~RECORD_SACKED;
 			tcb->sacked_bytes -= r->length;
 		}
-		board_mark_lost(tcb, r);
+		if (renege || lost_at_timeout(stack, tcb, r, window))
+			board_mark_lost(tcb, r);
 	}
 }
 
@@ -290,7 +374,7 @@ void probe_on_ack(struct net_stack *stack, struct tcb *tcb, const struct tcp_seg
 		/* The probe repaired a loss that nothing else would show: answer it as one. */
 		tcb->flags &= ~(uint32_t)TCB_PROBE_OUT;
 		if ((tcb->flags & (TCB_RECOVERY | TCB_LOSS)) == 0) {
-			tcb->ssthresh = congestion_reduce(tcb, now32(stack));
+			tcb->ssthresh = congestion_reduce(stack, tcb, CONGESTION_LOSS);
 			if (tcb->cwnd > tcb->ssthresh)
 				tcb->cwnd = tcb->ssthresh;
 		}

@@ -200,7 +200,13 @@ struct tcb_flight {
 	uint32_t prior_cwnd; /* to undo a reduction that was not due; 0: nothing to undo */
 	uint32_t prior_ssthresh;
 	uint32_t undo_pending; /* retransmitted segments not yet reported as duplicates */
-	uint32_t probe_end;    /* TLP.end_seq */
+	_Alignas(4) uint8_t prior_congestion[TCB_CONGESTION_STATE];
+	uint32_t news_us;   /* when the last ACK was processed; 0: none yet */
+	uint32_t usage_end; /* the window's use is judged anew when this is acknowledged */
+	uint32_t usage_max; /* most bytes in flight since */
+	uint32_t ecn_end;   /* no further reduction for ECN until this is acknowledged */
+	bool ecn_reduced;   /* ecn_end is set */
+	uint32_t probe_end; /* TLP.end_seq */
 	uint32_t dsack_start;
 	uint32_t dsack_end;
 };

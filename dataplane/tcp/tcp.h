@@ -106,6 +106,18 @@ void tcp_abort(struct net_stack *stack, tcp_handle connection, const struct mr_n
 /** Give up when data stays unacknowledged this long (RFC 9293, 3.8.3; default 5 min). */
 void tcp_set_user_timeout(struct net_stack *stack, tcp_handle connection, uint64_t timeout_us);
 
+/** How a connection's share of a path is found. */
+enum tcp_congestion_choice {
+	TCP_CUBIC, /**< RFC 9438; what every connection begins with */
+	TCP_RENO,  /**< RFC 5681 */
+};
+/**
+ * Choose the congestion control, before or after the handshake; the windows stay as they are.
+ * @return 0, -ENOTCONN, -EINVAL no such algorithm
+ */
+int tcp_set_congestion(struct net_stack *stack, tcp_handle connection,
+		       enum tcp_congestion_choice choice);
+
 struct tcp_endpoints {
 	struct ip_address local;
 	struct ip_address remote;

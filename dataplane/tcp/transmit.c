@@ -146,9 +146,7 @@ static void idle_restart(struct net_stack *stack, struct tcb *tcb)
 
 	if (tcb->snd_nxt != tcb->snd_una || idle < rtt_timeout_us(tcb))
 		return;
-	if (tcb->cwnd > congestion_initial_window(tcb))
-		tcb->cwnd = congestion_initial_window(tcb);
-	congestion_restart(tcb);
+	congestion_restart(stack, tcb, idle);
 }
 
 static bool send_new_segment(struct net_stack *stack, struct tcb *tcb, const struct net_path *path,
@@ -280,15 +278,21 @@ static enum outcome output_syn(struct net_stack *stack, struct tcb *tcb, uint16_
 }
 
 /*
- * Whether the window was used, as of the last transmission (RFC 7661, 4.3): sessions are asked for
- * no more than fits, so what is queued says nothing.
+ * Whether the window is used (RFC 7661, 4.3), by the most that was in flight in a round trip:
+ * sessions are asked for no more than fits, so what is queued says nothing.
  */
-static void note_use(struct tcb *tcb)
+static void note_use(struct net_stack *stack, struct tcb *tcb)
 {
+	struct tcb_flight *flight = tcb_flight(stack->tcp, tcb);
 	uint32_t pipe = tcb_pipe(tcb);
-	bool limited =
-		pipe + tcb->mss > tcb->cwnd || (tcb->cwnd < tcb->ssthresh && tcb->cwnd < 2 * pipe);
+	bool limited = pipe + tcb->mss > tcb->cwnd;
 
+	if (tcb->flight == 0 ||
+	    (!limited && seq_lt(tcb->snd_una, flight->usage_end) &&
+	     ((tcb->flags & TCB_CWND_LIMITED) != 0 || pipe <= flight->usage_max)))
+		return;
+	flight->usage_end = tcb->snd_nxt;
+	flight->usage_max = pipe;
 	if (limited)
 		tcb->flags |= TCB_CWND_LIMITED;
 	else
@@ -312,7 +316,7 @@ static enum outcome output_data(struct net_stack *stack, struct tcb *tcb, uint16
 	if (outcome == DONE && tcb->lost_bytes == 0 && may_send_data(tcb))
 		outcome = send_new(stack, tcb, &path, &burst);
 	if (burst != BURST)
-		note_use(tcb);
+		note_use(stack, tcb);
 	if ((tcb->flags & TCB_ACK_NOW) != 0 && outcome != FULL) {
 		if (net_port_room(stack, path.port) == 0)
 			outcome = FULL;

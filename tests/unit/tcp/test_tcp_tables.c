@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The connection table, the scoreboard, the round-trip estimator and congestion control by
- * themselves. */
+/* The connection table, the scoreboard and the round-trip estimator by themselves. */
 #include "dataplane/tcp/internal.h"
 #include "dataplane/tcp/table.h"
 
@@ -135,64 +134,6 @@ static void rfc_6298_the_estimator_follows_its_formulas(void **state)
 	assert_int_equal(rtt_timeout_us(&tcb), 60000000);
 }
 
-static struct tcb flow(uint8_t algorithm)
-{
-	struct tcb tcb = {.mss = 1000, .congestion = algorithm, .srtt_us = 100000};
-
-	congestion_init(&tcb);
-	tcb.flags = TCB_CWND_LIMITED;
-	return tcb;
-}
-
-static void rfc_9438_cubic_reduces_to_70_percent_and_comes_back_to_its_peak_after_k(void **state)
-{
-	struct tcb tcb = flow(0);
-	uint32_t now = 0xffff0000; /* the clock wraps on the way */
-
-	tcb.cwnd = 1000000;
-	tcb.ssthresh = congestion_reduce(&tcb, now);
-	assert_in_range(tcb.ssthresh, 699000, 700000);
-	tcb.cwnd = tcb.ssthresh;
-	/* K = cbrt(1000 * 0.3 / 0.4) = 9.09 s */
-	for (unsigned i = 0; i < 90; i++, now += 100000)
-		congestion_on_ack(&tcb, tcb.cwnd, now);
-	assert_in_range(tcb.cwnd, 985000, 1001000);
-	for (unsigned i = 0; i < 60; i++, now += 100000)
-		congestion_on_ack(&tcb, tcb.cwnd, now);
-	assert_in_range(tcb.cwnd, 1060000, 1200000); /* 0.4 * 5.9^3 = 82 segments above */
-}
-
-static void rfc_5681_reno_grows_by_a_segment_a_round_trip_and_halves(void **state)
-{
-	struct tcb tcb = flow(1);
-
-	tcb.cwnd = 20000;
-	tcb.ssthresh = 20000;
-	for (unsigned i = 0; i < 10; i++)
-		congestion_on_ack(&tcb, tcb.cwnd, 0);
-	assert_int_equal(tcb.cwnd, 30000);
-	assert_int_equal(congestion_reduce(&tcb, 0), 15000);
-}
-
-static void rfc_5681_ssthresh_is_at_least_two_segments(void **state)
-{
-	for (uint8_t algorithm = 0; algorithm < 2; algorithm++) {
-		struct tcb tcb = flow(algorithm);
-
-		tcb.cwnd = 1000;
-		assert_int_equal(congestion_reduce(&tcb, 0), 2000);
-	}
-}
-
-static void slow_start_stops_at_ssthresh(void **state)
-{
-	struct tcb tcb = flow(1);
-
-	tcb.ssthresh = 15000;
-	congestion_on_ack(&tcb, 10000, 0);
-	assert_int_equal(tcb.cwnd, 15000);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -200,11 +141,6 @@ int main(void)
 		cmocka_unit_test(siphash_1_3_is_what_others_compute),
 		cmocka_unit_test(the_scoreboard_keeps_order_over_many_blocks),
 		cmocka_unit_test(rfc_6298_the_estimator_follows_its_formulas),
-		cmocka_unit_test(
-			rfc_9438_cubic_reduces_to_70_percent_and_comes_back_to_its_peak_after_k),
-		cmocka_unit_test(rfc_5681_reno_grows_by_a_segment_a_round_trip_and_halves),
-		cmocka_unit_test(rfc_5681_ssthresh_is_at_least_two_segments),
-		cmocka_unit_test(slow_start_stops_at_ssthresh),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
