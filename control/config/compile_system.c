@@ -140,6 +140,12 @@ void config_compile_system(struct configuration *c)
 	config_text(document, system, "user", c->system.user, sizeof(c->system.user));
 	config_text(document, system, "state-directory", c->system.state_directory,
 		    sizeof(c->system.state_directory));
+	if (document_child(document, system, "capture-directory") != NULL)
+		config_text(document, system, "capture-directory", c->system.capture_directory,
+			    sizeof(c->system.capture_directory));
+	else
+		snprintf(c->system.capture_directory, sizeof(c->system.capture_directory),
+			 "%s/captures", c->system.state_directory);
 	c->system.drain_timeout_us = config_number(document, system, "drain-timeout");
 	compile_cores(c, system);
 	compile_idle(c, system);

@@ -63,6 +63,7 @@ struct config_system {
 	uint32_t sessions_in, sessions_out; /**< per worker */
 	char user[64];			    /**< run as, once ports are open; "" stays */
 	char state_directory[256];
+	char capture_directory[256 + sizeof("/captures")];
 	char log_file[256]; /**< "" : standard error */
 	char log_level[16];
 	uint64_t log_rotate_bytes;

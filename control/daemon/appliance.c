@@ -2,6 +2,7 @@
 #include "control/daemon/appliance.h"
 
 #include "control/certs/certs.h"
+#include "control/daemon/captures.h"
 #include "control/daemon/thread.h"
 #include "control/daemon/views.h"
 #include "control/telemetry/log.h"
@@ -407,6 +408,11 @@ int appliance_start(struct appliance *appliance, char *error)
 		snprintf(error, ERROR_TEXT, "TLS library: %s", strerror(-code));
 		return code;
 	}
+	appliance->captures = captures_create(appliance);
+	if (!appliance->captures) {
+		snprintf(error, ERROR_TEXT, "out of memory");
+		return -ENOMEM;
+	}
 	code = open_events(appliance, system, error);
 	if (code < 0)
 		return code;
@@ -693,6 +699,7 @@ static void stop_shard(struct shard_thread *thread)
 
 void appliance_stop(struct appliance *appliance)
 {
+	captures_destroy(appliance->captures); /* while the workers still run */
 	atomic_store(&appliance->stop_workers, true);
 	for (unsigned i = 0; i < appliance->worker_count; i++)
 		if (appliance->workers[i].running)

@@ -22,6 +22,7 @@
 
 #define SHARDS_MAX WORKERS_MAX /* a shard needs a worker */
 
+struct captures;
 struct certificate_set;
 
 /** Views that some worker may still look at. */
@@ -51,6 +52,7 @@ struct appliance {
 
 	unsigned port_count;
 	struct nic_port *ports[NET_PORTS_MAX];
+	struct captures *captures;
 	struct steering_check steering[NET_PORTS_MAX]; /**< appliance_tick's */
 	unsigned worker_count;
 	struct worker_thread workers[WORKERS_MAX];

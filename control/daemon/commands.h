@@ -23,6 +23,7 @@ void commands_add(struct management *management, struct appliance *appliance,
 
 /** Register all commands; the appliance outlives the management server. */
 void commands_register(struct management *management, struct appliance *appliance);
+void commands_register_captures(struct management *management, struct appliance *appliance);
 void commands_register_data_plane(struct management *management, struct appliance *appliance);
 void commands_register_queue(struct management *management, struct appliance *appliance);
 void commands_register_system(struct management *management, struct appliance *appliance);

@@ -370,5 +370,6 @@ void commands_register(struct management *management, struct appliance *applianc
 {
 	commands_register_system(management, appliance);
 	commands_register_data_plane(management, appliance);
+	commands_register_captures(management, appliance);
 	commands_register_queue(management, appliance);
 }

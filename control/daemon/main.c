@@ -97,7 +97,7 @@ static int prepare_directories(const struct config_system *system, char *error)
 {
 	char parent[PATH_MAX];
 	const char *directories[] = {system->state_directory, system->event_directory,
-				     system->spool_directory};
+				     system->spool_directory, system->capture_directory};
 
 	for (size_t i = 0; i < sizeof(directories) / sizeof(directories[0]); i++) {
 		int code = privileges_prepare_directory(directories[i], system->user, true, error);

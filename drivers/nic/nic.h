@@ -19,6 +19,7 @@ struct rte_mempool;
 
 #define NIC_ERROR_TEXT	256
 #define NIC_REASON_TEXT 160
+#define NIC_BURST_MAX	64
 
 struct nic_environment {
 	const char *program;
@@ -98,9 +99,11 @@ struct nic_port_statistics {
 /** From any thread. */
 void nic_port_statistics(const struct nic_port *port, struct nic_port_statistics *out);
 
+/** @param max at most NIC_BURST_MAX */
 uint16_t nic_port_rx(struct nic_port *port, uint16_t queue, struct rte_mbuf **packets,
 		     uint16_t max);
-/** @return how many were taken, in order; the rest stays the caller's */
+/** @param count at most NIC_BURST_MAX
+ * @return how many were taken, in order; the rest stays the caller's */
 uint16_t nic_port_tx(struct nic_port *port, uint16_t queue, struct rte_mbuf **packets,
 		     uint16_t count);
 

@@ -213,12 +213,18 @@ void nic_port_statistics(const struct nic_port *port, struct nic_port_statistics
 
 uint16_t nic_port_rx(struct nic_port *port, uint16_t queue, struct rte_mbuf **packets, uint16_t max)
 {
-	return rte_eth_rx_burst(port->id, queue, packets, max);
+	uint16_t count = rte_eth_rx_burst(port->id, queue, packets, max);
+
+	if (unlikely(atomic_load_explicit(&port->tapped, memory_order_relaxed) != 0))
+		nic_capture_received(port, queue, packets, count);
+	return count;
 }
 
 uint16_t nic_port_tx(struct nic_port *port, uint16_t queue, struct rte_mbuf **packets,
 		     uint16_t count)
 {
+	if (unlikely(atomic_load_explicit(&port->tapped, memory_order_relaxed) != 0))
+		return nic_capture_transmit(port, queue, packets, count);
 	return rte_eth_tx_burst(port->id, queue, packets, count);
 }
 

@@ -3,11 +3,13 @@
 #ifndef MILLRACE_DRIVERS_NIC_PORT_PRIVATE_H
 #define MILLRACE_DRIVERS_NIC_PORT_PRIVATE_H
 
+#include "drivers/nic/capture.h"
 #include "drivers/nic/nic.h"
 
 #include <pthread.h>
 #include <rte_ethdev.h>
 #include <rte_flow.h>
+#include <stdatomic.h>
 
 #define NIC_RSS_KEY_MAX	  64
 #define NIC_RETA_SIZE_MAX 1024
@@ -20,6 +22,8 @@ struct nic_port {
 	uint16_t ruled_port; /* remote port of connections that rules may steer */
 	unsigned flow_count;
 	struct rte_flow *flows[2 * NIC_STEERING_SLOTS];
+	atomic_uint tapped; /* bit i: taps[i] copies */
+	struct nic_capture *_Atomic taps[NIC_CAPTURES_MAX];
 };
 
 /* --- nic_steering.c --- */
@@ -32,5 +36,11 @@ bool nic_steering_prepare(const struct nic_port_settings *settings,
 void nic_steering_establish(struct nic_port *port, const struct rte_eth_dev_info *info, bool keyed,
 			    const char *why);
 void nic_steering_remove(struct nic_port *port);
+
+/* --- capture.c; the port is tapped --- */
+void nic_capture_received(struct nic_port *port, uint16_t queue, struct rte_mbuf **packets,
+			  uint16_t count);
+uint16_t nic_capture_transmit(struct nic_port *port, uint16_t queue, struct rte_mbuf **packets,
+			      uint16_t count);
 
 #endif
