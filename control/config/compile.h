@@ -26,7 +26,9 @@ struct configuration {
 	struct config_listener_extra *listener_extras; /**< as many as view.listener_count */
 	struct resolver_settings resolver;
 	struct queue_settings_view queue;
-	struct view view; /**< revision 0; its arrays are in the arena */
+	uint32_t address_slots;	 /**< a power of two; 0: no addresses */
+	uint32_t *address_index; /**< place + 1 in view.addresses, by address; linear probing */
+	struct view view;	 /**< revision 0; its arrays are in the arena */
 };
 
 /** As config_load_text, with a model that the caller keeps (a fuzzer loads thousands a second). */

@@ -2,6 +2,7 @@
 /* Ports, their addresses and routes. RFC 1122, 3.2.1.3 (addresses that no host has); RFC 8200, 5
  * (1280). */
 #include "control/config/compile.h"
+#include "dataplane/net/local.h"
 #include "dataplane/net/net.h"
 
 #include <errno.h>
@@ -11,16 +12,31 @@
 
 #define IPV6_MTU_MIN 1280
 
+static uint32_t *address_slot(const struct configuration *c, const struct ip_address *address)
+{
+	uint32_t hash = 2166136261u; /* FNV-1a; the operator chose the addresses */
+
+	for (unsigned i = 0; i < sizeof(address->bytes); i++)
+		hash = (hash ^ address->bytes[i]) * 16777619u;
+	for (hash &= c->address_slots - 1;; hash = (hash + 1) & (c->address_slots - 1)) {
+		uint32_t place = c->address_index[hash];
+
+		/* At most half full: an empty slot ends it. */
+		if (place == 0 || ip_equal(&c->view.addresses[place - 1].address, address))
+			return &c->address_index[hash];
+	}
+}
+
 const struct view_address *config_find_address(const struct configuration *c,
 					       const struct ip_address *address, int port)
 {
-	for (unsigned i = 0; i < c->view.address_count; i++) {
-		const struct view_address *a = &c->view.addresses[i];
+	const struct view_address *found;
+	uint32_t place = c->address_slots > 0 ? *address_slot(c, address) : 0;
 
-		if (ip_equal(&a->address, address) && (port < 0 || a->port == port))
-			return a;
-	}
-	return NULL;
+	if (place == 0)
+		return NULL;
+	found = &c->view.addresses[place - 1];
+	return port < 0 || found->port == port ? found : NULL;
 }
 
 static bool in_network(const struct view_address *a, const struct ip_address *address)
@@ -61,56 +77,123 @@ static const char *not_a_host(const struct ip_address *a, unsigned length)
 	return NULL;
 }
 
-/* @return 0 or -EINVAL (said so) */
-static int parse_address(struct document *document, const struct lyd_node *node,
-			 struct view_address *out)
+/* One side of a text up to `end`. @return 0 or -EINVAL (said so) */
+static int parse_one(struct document *document, const struct lyd_node *node, const char *text,
+		     const char *end, struct ip_address *out)
 {
-	const char *text = document_value(document, node, "address");
-	const char *slash = strchr(text, '/'), *why;
 	char address[IP_ADDRESS_TEXT];
+
+	snprintf(address, sizeof(address), "%.*s", (int)(end - text), text);
+	if ((size_t)(end - text) < sizeof(address) && ip_parse(address, out) == 0)
+		return 0;
+	document_error_at(document, node, NULL, "'%s' is not an IP address", address);
+	return -EINVAL;
+}
+
+/* FIRST/LENGTH or FIRST-LAST/LENGTH. @return 0 or -EINVAL (said so) */
+static int parse_addresses(struct document *document, const struct lyd_node *node, const char *text,
+			   struct view_address *first, struct ip_address *last)
+{
+	const char *slash = strchr(text, '/'), *dash = strchr(text, '-');
 	unsigned long length = strtoul(slash + 1, NULL, 10);
 
-	snprintf(address, sizeof(address), "%.*s", (int)(slash - text), text);
-	if ((size_t)(slash - text) >= sizeof(address) || ip_parse(address, &out->address) != 0) {
-		document_error_at(document, node, NULL, "'%s' is not an IP address", address);
+	if (parse_one(document, node, text, dash ? dash : slash, &first->address) != 0 ||
+	    parse_one(document, node, dash ? dash + 1 : text, slash, last) != 0)
 		return -EINVAL;
-	}
-	if (strlen(slash + 1) > 3 || length > (ip_is_v4(&out->address) ? 32 : 128)) {
+	if (strlen(slash + 1) > 3 || length > (ip_is_v4(&first->address) ? 32 : 128)) {
 		document_error_at(document, node, NULL, "/%s is not the length of a network",
 				  slash + 1);
 		return -EINVAL;
 	}
-	out->prefix_length = (uint8_t)length;
-	why = not_a_host(&out->address, (unsigned)length);
-	if (why != NULL) {
-		document_error_at(document, node, NULL, "%s", why);
-		return -EINVAL;
-	}
+	first->prefix_length = (uint8_t)length;
 	return 0;
 }
 
-static void compile_address(struct configuration *c, const struct lyd_node *node, unsigned port)
+static void next_address(struct ip_address *address)
+{
+	for (unsigned i = 16; i-- > 0 && ++address->bytes[i] == 0;)
+		;
+}
+
+/* Addresses from first to last. @return 0: more than a box can have, or the wrong way round */
+static unsigned range_size(const struct ip_address *first, const struct ip_address *last)
+{
+	struct ip_address at = *first;
+	unsigned count = 1;
+
+	if (memcmp(first, last, sizeof(*first)) > 0 || ip_is_v4(first) != ip_is_v4(last))
+		return 0;
+	for (; !ip_equal(&at, last); next_address(&at))
+		if (++count > LOCAL_ADDRESSES_MAX)
+			return 0;
+	return count;
+}
+
+/* How many addresses a statement adds; what is wrong with it is said later. */
+static unsigned count_range(struct document *document, const struct lyd_node *node)
+{
+	const char *text = document_value(document, node, "range");
+	const char *slash = strchr(text, '/'), *dash = strchr(text, '-');
+	struct ip_address first, last;
+	char one[IP_ADDRESS_TEXT], two[IP_ADDRESS_TEXT];
+
+	snprintf(one, sizeof(one), "%.*s", (int)(dash - text), text);
+	snprintf(two, sizeof(two), "%.*s", (int)(slash - dash - 1), dash + 1);
+	return ip_parse(one, &first) == 0 && ip_parse(two, &last) == 0 ? range_size(&first, &last)
+								       : 0;
+}
+
+/* @return false: said why */
+static bool add_address(struct configuration *c, const struct lyd_node *node,
+			const struct view_address *address)
 {
 	struct document *document = &c->document;
-	struct view_address *out =
-		&((struct view_address *)(uintptr_t)c->view.addresses)[c->view.address_count];
-	const struct view_address *same;
+	const char *why = not_a_host(&address->address, address->prefix_length);
+	const struct view_address *same = config_find_address(c, &address->address, -1);
+	char text[IP_ADDRESS_TEXT];
 
-	if (parse_address(document, node, out) != 0)
-		return;
-	out->port = (uint16_t)port;
-	out->vlan = (uint16_t)config_number(document, node, "vlan");
-	same = config_find_address(c, &out->address, -1);
+	ip_format(&address->address, text);
+	if (why != NULL) {
+		document_error_at(document, node, NULL, "%s: %s", text, why);
+		return false;
+	}
 	if (same != NULL) {
-		document_error_at(document, node, NULL, "port %s has this address already",
-				  c->ports[same->port].name);
+		document_error_at(document, node, NULL, "port %s has %s already",
+				  c->ports[same->port].name, text);
+		return false;
+	}
+	*address_slot(c, &address->address) = c->view.address_count + 1;
+	((struct view_address *)(uintptr_t)c->view.addresses)[c->view.address_count++] = *address;
+	return true;
+}
+
+/* @param key the leaf with the text: "address" or "range" */
+static void compile_addresses(struct configuration *c, const struct lyd_node *node, const char *key,
+			      unsigned port)
+{
+	struct document *document = &c->document;
+	struct view_address address = {.port = (uint16_t)port};
+	struct ip_address last;
+	unsigned count;
+
+	if (parse_addresses(document, node, document_value(document, node, key), &address, &last) !=
+	    0)
+		return;
+	address.vlan = (uint16_t)config_number(document, node, "vlan");
+	count = range_size(&address.address, &last);
+	if (count == 0 || !in_network(&address, &last)) {
+		document_error_at(
+			document, node, NULL,
+			"first to last, in one network, and at most %u (a box has no more addresses)",
+			LOCAL_ADDRESSES_MAX);
 		return;
 	}
-	if (!ip_is_v4(&out->address) && c->ports[port].mtu < IPV6_MTU_MIN)
+	if (!ip_is_v4(&address.address) && c->ports[port].mtu < IPV6_MTU_MIN)
 		document_error_at(document, node, NULL,
 				  "IPv6 needs an mtu of 1280 at least (RFC 8200, 5); it is %u",
 				  c->ports[port].mtu);
-	c->view.address_count++;
+	for (; count > 0 && add_address(c, node, &address); count--)
+		next_address(&address.address);
 }
 
 /* Which network of the port the gateway is on; NULL: none. */
@@ -211,12 +294,18 @@ void config_compile_network(struct configuration *c)
 	     node = document_next(node)) {
 		c->port_count++;
 		addresses += config_count(document, node, "address");
+		for (child = document_child(document, node, "address-range"); child != NULL;
+		     child = document_next(child))
+			addresses += count_range(document, child);
 		routes += config_count(document, node, "route");
 	}
 	c->ports = config_allocate(c, c->port_count * sizeof(*c->ports));
 	c->view.port_count = c->port_count;
 	c->view.ports = config_allocate(c, c->port_count * sizeof(*c->view.ports));
 	c->view.addresses = config_allocate(c, addresses * sizeof(*c->view.addresses));
+	for (c->address_slots = 2; c->address_slots < addresses * 2; c->address_slots *= 2)
+		;
+	c->address_index = config_allocate(c, c->address_slots * sizeof(*c->address_index));
 	c->view.routes = config_allocate(c, routes * sizeof(*c->view.routes));
 	if (c->port_count == 0)
 		document_error(document, 1, "port", "there is none: mail needs a way in and out");
@@ -230,7 +319,10 @@ void config_compile_network(struct configuration *c)
 		compile_port(c, node, index);
 		for (child = document_child(document, node, "address"); child != NULL;
 		     child = document_next(child))
-			compile_address(c, child, index);
+			compile_addresses(c, child, "address", index);
+		for (child = document_child(document, node, "address-range"); child != NULL;
+		     child = document_next(child))
+			compile_addresses(c, child, "range", index);
 	}
 	for (node = document_child(document, NULL, "port"), index = 0; node != NULL;
 	     node = document_next(node), index++) {

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Packet captures: during the main job, of a port and of one session, bounded by size, time and a full disk."""
-# timeout: 120
+# timeout: 300
 import os
 import pwd
 import re
@@ -57,11 +57,11 @@ def start(one, *words):
 
 
 def main_job(tap, one):
-    port = start(one, "port", "outside", "filter", "tcp port 25 or arp", "file", "job.pcapng")
-    small = start(one, "port", "inside", "size", "8k")
+    port = start(one, "port", "outside", "filter", "tcp port 25 or arp", "file", "job.pcapng", "time", "10m")
+    small = start(one, "port", "inside", "size", "8k", "time", "10m")
     short = start(one, "port", "all", "filter", "udp port 9", "time", "1s")
     sents = [one.senders.send(message) for message in messages.generate() if message.id in ("plain", "mime", "8-bit")]
-    tap.ok(one.wait(sents, 60), "mail flows while packets are copied", one.appliance.cli("show", "queue", check=False))
+    tap.ok(one.wait(sents, 120), "mail flows while packets are copied", one.appliance.cli("show", "queue", check=False))
     one.appliance.cli("request", "capture", "stop", "id", str(port["capture"]))
     port = capture(one, port["capture"])
     lines = packets(port["file"])
@@ -93,7 +93,7 @@ def one_session(tap, one):
     port, greeting = client.stdout.readline().split(" ", 1)
     tap.ok(greeting.startswith("220"), "a session is open", greeting)
     session = next(item["session"] for item in one.appliance.show("sessions", "in") if item["peer"].endswith(f":{port}"))
-    of_one = start(one, "session", session)
+    of_one = start(one, "session", session, "time", "10m")
     sent = one.senders.send(next(message for message in messages.generate() if message.id == "plain"))
     for _ in range(5):
         client.stdin.write("\n")
@@ -101,7 +101,7 @@ def one_session(tap, one):
         client.stdout.readline()
     client.stdin.close()
     client.wait(10)
-    one.wait([sent], 30)
+    one.wait([sent], 60)
     time.sleep(0.2)
     one.appliance.cli("request", "capture", "stop")
     of_one = capture(one, of_one["capture"])
@@ -121,10 +121,10 @@ def full_disk(tap, one):
         tap.note("no small file system can be mounted here")
         return
     try:
-        full = start(one, "port", "all")
+        full = start(one, "port", "all", "time", "10m")
         sents = [one.senders.send(message) for message in messages.generate() if message.id in ("plain", "mime", "8-bit")]
         sents += [one.senders.send(message) for message in messages.generate() if message.id == "plain"]
-        one.wait(sents, 60)
+        one.wait(sents, 120)
         full = ended(one, full["capture"])
         copy = one.network.directory / "full.pcapng"
         copy.write_bytes(subprocess.run([*inside, "cat", full["file"]], capture_output=True, check=True).stdout)

@@ -120,6 +120,27 @@ static void ports_addresses_and_routes(void **state)
 	config_free(c);
 }
 
+static void a_range_stands_for_thousands_of_addresses(void **state)
+{
+	struct configuration *c = load(
+		EXAMPLE_SYSTEM
+		"port p { device x; address 10.0.0.2/16; address-range 10.0.16.1-10.0.31.160/16;\n"
+		" address-range 2001:db8::1:1-2001:db8::1:fa0/64 { vlan 5; } route 0.0.0.0/0 10.0.0.1; }\n"
+		"source a { port p; address 10.0.31.160; address6 2001:db8::1:fa0; } pool m { source a; }");
+	struct view *v = config_make_view(c, 1);
+
+	assert_int_equal(v->address_count, 1 + 4000 + 4000);
+	assert_address(&v->addresses[1].address, "10.0.16.1");
+	assert_address(&v->addresses[256].address, "10.0.17.0");
+	assert_address(&v->addresses[4000].address, "10.0.31.160");
+	assert_int_equal(v->addresses[4000].prefix_length, 16);
+	assert_address(&v->addresses[4001].address, "2001:db8::1:1");
+	assert_int_equal(v->addresses[8000].vlan, 5);
+	assert_address(&v->addresses[8000].address, "2001:db8::1:fa0");
+	view_free(v);
+	config_free(c);
+}
+
 static void statements_may_stand_in_any_order(void **state)
 {
 	struct configuration *c = load(
@@ -358,6 +379,7 @@ int main(void)
 		cmocka_unit_test(system_settings_and_defaults),
 		cmocka_unit_test(the_example_is_sound),
 		cmocka_unit_test(ports_addresses_and_routes),
+		cmocka_unit_test(a_range_stands_for_thousands_of_addresses),
 		cmocka_unit_test(statements_may_stand_in_any_order),
 		cmocka_unit_test(listeners),
 		cmocka_unit_test(listener_with_several_addresses_becomes_several),
