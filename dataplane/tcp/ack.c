@@ -5,14 +5,19 @@
  */
 #include "dataplane/tcp/internal.h"
 
-/* RFC 9293, 3.10.7.4: only a newer segment moves the window. @return true: it changed */
+/*
+ * RFC 9293, 3.10.7.4: only a newer segment moves the window. One that acknowledges more is newer
+ * even when it fills a hole: the old window behind the new snd_una would promise what the peer never
+ * offered.
+ * @return true: it changed
+ */
 static bool update_window(struct net_stack *stack, struct tcb *tcb,
 			  const struct tcp_segment *segment)
 {
 	uint32_t window = segment->window << tcb->send_scale;
 	bool opened = tcb->snd_wnd == 0 && window > 0;
 
-	if (!seq_lt(tcb->snd_wl1, segment->seq) &&
+	if (!seq_lt(tcb->snd_una, segment->ack) && !seq_lt(tcb->snd_wl1, segment->seq) &&
 	    !(tcb->snd_wl1 == segment->seq && seq_le(tcb->snd_wl2, segment->ack)))
 		return false;
 	tcb->snd_wl1 = segment->seq;
@@ -180,7 +185,10 @@ static bool fin_acknowledged(struct net_stack *stack, struct tcb *tcb)
 		tcp_enter_time_wait(stack, tcb);
 		return false;
 	case TCPS_LAST_ACK:
-		tcb_finish(stack, tcb, TCP_CLOSED);
+		if (tcb->recv_queued > 0) /* waits for the application as TIME-WAIT does */
+			tcp_enter_time_wait(stack, tcb);
+		else
+			tcb_finish(stack, tcb, TCP_CLOSED);
 		return false;
 	default:
 		return true;

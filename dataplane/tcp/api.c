@@ -158,6 +158,8 @@ void tcp_resume_receive(struct net_stack *stack, tcp_handle connection, const st
 		tcp_enter_time_wait(stack, tcb);
 		return;
 	}
+	if ((tcb->flags & TCB_FIN_RECEIVED) != 0)
+		return; /* nothing more comes, and the peer may know us no longer */
 	/* Tell the peer when the window opens by two segments or half of it (MUST-39). */
 	edge = tcb->rcv_nxt + tcb_receive_room(stack->tcp, tcb);
 	if (seq_lt(tcb->rcv_adv, edge) &&

@@ -99,6 +99,8 @@ static void not_acceptable(struct net_stack *stack, struct tcb *tcb, const struc
 /* RFC 5961, 3.2: only the exact sequence number resets. */
 static void reset_input(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *s)
 {
+	if (tcb->state == TCPS_TIME_WAIT) /* RFC 1337: unread data is still to be had */
+		return;
 	if (s->seq != tcb->rcv_nxt) {
 		tcp_challenge(stack, tcb);
 		return;
@@ -106,8 +108,6 @@ static void reset_input(struct net_stack *stack, struct tcb *tcb, const struct t
 	stack->counters.tcp_rst_received++;
 	if (tcb->state == TCPS_SYN_RCVD && (tcb->flags & TCB_ACTIVE) != 0)
 		tcb_finish(stack, tcb, TCP_REFUSED);
-	else if (tcb->state == TCPS_TIME_WAIT) /* only unread data is left */
-		tcb_finish(stack, tcb, TCP_CLOSED);
 	else
 		tcb_finish(stack, tcb, TCP_RESET);
 }

@@ -110,7 +110,26 @@ static void heap_pop(struct sim_link *link)
 		link->heap[at] = last;
 }
 
-static void launch(struct sim_link *link, const void *data, size_t size, uint64_t arrives_us)
+static void damage(struct sim_link *link, struct flight *f)
+{
+	uint32_t size = f->size;
+
+	if (size <= ETHERNET)
+		return;
+	if (chance(link, link->settings.corrupt)) {
+		uint32_t bit = random_below(&link->random, (size - ETHERNET) * 8) + ETHERNET * 8;
+
+		f->data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		link->counters.corrupted++;
+	}
+	if (chance(link, link->settings.cut)) {
+		f->size = ETHERNET + random_below(&link->random, size - ETHERNET);
+		link->counters.cut++;
+	}
+}
+
+static void launch(struct sim_link *link, const void *data, size_t size, uint64_t arrives_us,
+		   bool surely)
 {
 	struct flight f = {.arrives_us = arrives_us,
 			   .order = link->order++,
@@ -119,13 +138,8 @@ static void launch(struct sim_link *link, const void *data, size_t size, uint64_
 
 	assert(f.data != NULL);
 	memcpy(f.data, data, size);
-	if (size > ETHERNET && chance(link, link->settings.corrupt)) {
-		uint32_t bit =
-			random_below(&link->random, (uint32_t)(size - ETHERNET) * 8) + ETHERNET * 8;
-
-		f.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
-		link->counters.corrupted++;
-	}
+	if (!surely)
+		damage(link, &f);
 	heap_push(link, &f);
 }
 
@@ -138,10 +152,33 @@ static bool lost(struct sim_link *link)
 	return link->bad || chance(link, s->loss);
 }
 
+/* The transmitter's queue. @return when the packet leaves, 0: it does not */
+static uint64_t leave(struct sim_link *link, size_t size, uint64_t now_us)
+{
+	const struct sim_link_settings *s = &link->settings;
+	uint64_t takes;
+
+	if (s->rate_bits == 0)
+		return now_us;
+	takes = size * 8 * 1000000 / s->rate_bits + 1;
+	if (link->free_us > now_us && link->free_us - now_us > takes * s->queue_packets) {
+		link->counters.overflowed++;
+		return 0;
+	}
+	link->free_us = (link->free_us > now_us ? link->free_us : now_us) + takes;
+	return link->free_us;
+}
+
+static void in_order(struct sim_link *link, uint64_t *arrives)
+{
+	if (*arrives < link->last_arrival)
+		*arrives = link->last_arrival;
+	link->last_arrival = *arrives;
+}
+
 void sim_link_send(struct sim_link *link, const void *data, size_t size, uint64_t now_us)
 {
 	const struct sim_link_settings *s = &link->settings;
-	uint64_t leaves = now_us;
 	uint64_t arrives;
 
 	assert(size <= FRAME_MAX);
@@ -150,36 +187,45 @@ void sim_link_send(struct sim_link *link, const void *data, size_t size, uint64_
 		link->counters.too_big++;
 		return;
 	}
-	if (s->rate_bits != 0) {
-		uint64_t takes = size * 8 * 1000000 / s->rate_bits + 1;
-
-		if (link->free_us > now_us && link->free_us - now_us > takes * s->queue_packets) {
-			link->counters.overflowed++;
-			return;
-		}
-		leaves = (link->free_us > now_us ? link->free_us : now_us) + takes;
-		link->free_us = leaves;
-	}
-	if (lost(link)) {
+	arrives = leave(link, size, now_us);
+	if (arrives == 0)
+		return;
+	if (s->down || lost(link)) {
 		link->counters.lost++;
 		return;
 	}
-	arrives = leaves + s->delay_us;
+	arrives += s->delay_us;
 	if (s->jitter_us != 0)
 		arrives += random_below(&link->random, (uint32_t)s->jitter_us + 1);
 	if (chance(link, s->reorder)) {
 		link->counters.reordered++;
 		arrives += s->reorder_us;
 	} else {
-		if (arrives < link->last_arrival)
-			arrives = link->last_arrival;
-		link->last_arrival = arrives;
+		in_order(link, &arrives);
 	}
-	launch(link, data, size, arrives);
+	launch(link, data, size, arrives, false);
 	if (chance(link, s->duplicate)) {
 		link->counters.duplicated++;
-		launch(link, data, size, arrives);
+		launch(link, data, size, arrives, false);
 	}
+}
+
+void sim_link_send_surely(struct sim_link *link, const void *data, size_t size, uint64_t now_us)
+{
+	uint64_t arrives;
+
+	assert(size <= FRAME_MAX);
+	link->counters.sent++;
+	arrives = leave(link, size, now_us);
+	if (arrives == 0)
+		return;
+	if (link->settings.down) {
+		link->counters.lost++;
+		return;
+	}
+	arrives += link->settings.delay_us;
+	in_order(link, &arrives);
+	launch(link, data, size, arrives, true);
 }
 
 uint64_t sim_link_next(const struct sim_link *link)

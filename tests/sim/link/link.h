@@ -30,7 +30,9 @@ struct sim_link_settings {
 	double reorder;	     /**< a packet is late by reorder_us, others overtake it */
 	uint64_t reorder_us; /**< 0: 5 ms */
 	double corrupt;	     /**< one bit behind the Ethernet header is flipped */
-	uint32_t mtu;	     /**< larger frames (without Ethernet header) vanish; 0: none do */
+	double cut;   /**< the frame's end is lost, from anywhere behind the Ethernet header */
+	bool down;    /**< nothing gets through */
+	uint32_t mtu; /**< larger frames (without Ethernet header) vanish; 0: none do */
 };
 
 struct sim_link_counters {
@@ -41,6 +43,7 @@ struct sim_link_counters {
 	uint64_t duplicated;
 	uint64_t reordered;
 	uint64_t corrupted;
+	uint64_t cut;
 	uint64_t too_big;
 };
 
@@ -52,6 +55,8 @@ void sim_link_destroy(struct sim_link *link);
 void sim_link_change(struct sim_link *link, const struct sim_link_settings *settings);
 /** Put a frame on the wire. */
 void sim_link_send(struct sim_link *link, const void *data, size_t size, uint64_t now_us);
+/** As sim_link_send, but only delay, rate and queue apply, and being down. */
+void sim_link_send_surely(struct sim_link *link, const void *data, size_t size, uint64_t now_us);
 /** When the next frame arrives; UINT64_MAX: none is under way. */
 uint64_t sim_link_next(const struct sim_link *link);
 /** Take a frame that has arrived by now. @param to at least 2,048 bytes @return its size, 0: none

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What the swarm (tests/sim/tcp) found, each as a short script. */
+#include "tests/unit/tcp/dialog.h"
+
+/* The peer sends 100 bytes that the application does not take. */
+static struct dialog with_unread_data(void)
+{
+	struct dialog d = connected(&v4, &with_sack);
+
+	d.c->take_limit = 0;
+	says_at(&d, A, 0, bytes, 100);
+	assert_int_equal(d.c->received_size, 0);
+	harness_advance(d.h, 50000);
+	hears(&d, A, 0, 0);
+	return d;
+}
+
+static void reads_all(struct dialog *d)
+{
+	harness_take_more(d->c, 1000);
+	assert_int_equal(d->c->received_size, 100);
+	assert_true(d->c->ended);
+	assert_true(d->c->closed);
+	assert_int_equal(d->c->reason, TCP_CLOSED);
+	dialog_end(d);
+}
+
+/* Seed 3: the peer was done, and answered a window update with RST. */
+static void RFC_1337_a_reset_in_time_wait_takes_no_unread_data_away(void **state)
+{
+	struct dialog d = with_unread_data();
+
+	harness_close(d.c);
+	hears(&d, F | A, 0, 0);
+	d.ack++;
+	says(&d, F | A);
+	hears(&d, A, 0, 0);
+	says_at(&d, R, 1, NULL, 0); /* not exact */
+	says(&d, R);
+	hears_nothing(&d);
+	reads_all(&d);
+}
+
+/* Seed 8: the ACK of our FIN ended the connection before the application had read all. */
+static void the_last_ack_takes_no_unread_data_away(void **state)
+{
+	struct dialog d = with_unread_data();
+
+	says(&d, F | A);
+	hears(&d, A, 0, 0);
+	harness_close(d.c);
+	hears(&d, F | A, 0, 0);
+	d.ack++;
+	says(&d, A);
+	assert_false(d.c->closed);
+	reads_all(&d);
+}
+
+/* Seed 3: nothing more can come, so there is no window to tell of. */
+static void behind_the_peers_fin_no_window_is_announced(void **state)
+{
+	struct harness_options small = {.seed = 1, .receive_window = 4000};
+	struct dialog d = connected(&small, &with_sack);
+
+	d.c->take_limit = 0;
+	says_at(&d, A, 0, bytes, 1460);
+	says_at(&d, A, 0, bytes, 1460);
+	hears(&d, A, 0, 0);
+	says(&d, F | A);
+	hears(&d, A, 0, 0);
+	harness_take_more(d.c, 10000);
+	assert_int_equal(d.c->received_size, 2920);
+	hears_nothing(&d);
+	dialog_end(&d);
+}
+
+/* Seed 61: an ACK on a segment that fills a hole comes with a lower sequence number than the last
+ * window update had. Its window counts all the same. */
+static void an_ack_of_new_data_brings_its_window_even_out_of_order(void **state)
+{
+	struct dialog d = connected(&v4, &with_sack);
+
+	d.window = 1460;
+	says_at(&d, A, 2000, bytes, 100); /* leaves a hole: SND.WL1 is beyond it */
+	hears(&d, A, 0, 0);
+	harness_send(d.c, bytes, 5000);
+	hears(&d, A, 0, 1460);
+	hears_nothing(&d);
+	d.ack += 1460;
+	d.window = 0;
+	says_at(&d, A, 0, bytes, 100); /* in the hole */
+	assert_true(dialog_take(&d));
+	assert_int_equal(d.s.length, 0); /* the window is shut: no data */
+	hears_nothing(&d);
+	dialog_end(&d);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(RFC_1337_a_reset_in_time_wait_takes_no_unread_data_away),
+		cmocka_unit_test(the_last_ack_takes_no_unread_data_away),
+		cmocka_unit_test(behind_the_peers_fin_no_window_is_announced),
+		cmocka_unit_test(an_ack_of_new_data_brings_its_window_even_out_of_order),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
