@@ -94,7 +94,8 @@ static uint64_t sleep_time(struct loop_state *state, const struct mr_now *now)
 	uint64_t deadline = worker_next_deadline(state->loop->worker);
 	uint64_t until = deadline > now->mono_us ? deadline - now->mono_us : 0;
 
-	state->sleep_us = state->sleep_us ? state->sleep_us * 2 : SLEEP_FIRST_US;
+	/* Growing by quarters, a sleep delays what comes by a quarter of the silence before it. */
+	state->sleep_us = state->sleep_us ? state->sleep_us + state->sleep_us / 4 : SLEEP_FIRST_US;
 	if (state->sleep_us > state->loop->sleep_max_us)
 		state->sleep_us = state->loop->sleep_max_us;
 	return until < state->sleep_us ? until : state->sleep_us;

@@ -65,7 +65,7 @@ static void system_settings_and_defaults(void **state)
 	assert_int_equal(s->control_core, -1);
 	assert_int_equal(s->shard_count, 1);
 	assert_int_equal(s->idle, IDLE_SLEEP);
-	assert_int_equal(s->idle_sleep_max_us, 50);
+	assert_int_equal(s->idle_sleep_max_us, 1000);
 	assert_true(s->hugepages);
 	assert_int_equal(s->memory_bytes, 512u << 20);
 	assert_int_equal(s->chunk_memory_bytes, 128u << 20);

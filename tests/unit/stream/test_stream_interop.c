@@ -196,19 +196,23 @@ static void read_output(char *text, size_t size)
 	fclose(f);
 }
 
+/* A shell function: until the program's output holds $1, and no longer than the program may run. */
+#define AWAIT \
+	"await() { i=0; until grep -qs \"$1\" out || [ $i = 150 ]; do sleep 0.1; i=$((i+1)); done; }; "
+
 /* @param program with PORT to fill in; its output holds our 221 @param result what the party saw */
 static void serve_program(const char *program, bool starttls, struct party *server, char *output,
 			  size_t output_size)
 {
 	struct net_stack *stack = fake_tcp_create(1400, 60000);
 	struct bridge bridge = {.stack = stack, .connection = fake_tcp_handle(stack, 0)};
-	char command[1024];
+	char command[1536];
 	uint16_t port;
 	int listener = listen_on_loopback(&port), status;
 	pid_t child;
 
-	snprintf(command, sizeof(command), "cd %s && P=%u && (%s) >out 2>err", directory, port,
-		 program);
+	snprintf(command, sizeof(command), "cd %s && P=%u && " AWAIT "(%s) >out 2>err", directory,
+		 port, program);
 	child = run_shell(command);
 	bridge.fd = accept(listener, NULL, NULL);
 	assert_true(bridge.fd >= 0);
@@ -254,18 +258,18 @@ static void expect_served(enum identity_kind kind, const char *program, bool sta
 static void openssl_clients_are_served(void **state)
 {
 	for (unsigned kind = 0; kind < 2; kind++) {
-		expect_served(kind, "(" LINES "; sleep 0.4) | " S_CLIENT "-tls1_3", false,
+		expect_served(kind, "(" LINES "; await 221) | " S_CLIENT "-tls1_3", false,
 			      "TLSv1.3");
-		expect_served(kind, "(" LINES "; sleep 0.4) | " S_CLIENT "-tls1_2", false,
+		expect_served(kind, "(" LINES "; await 221) | " S_CLIENT "-tls1_2", false,
 			      "TLSv1.2");
-		expect_served(kind, "(" LINES "; sleep 0.4) | " S_CLIENT "-starttls smtp", true,
+		expect_served(kind, "(" LINES "; await 221) | " S_CLIENT "-starttls smtp", true,
 			      "TLSv1.3");
 	}
 	expect_served(IDENTITY_P256,
-		      "(" LINES "; sleep 0.4) | " S_CLIENT "-tls1_3 -groups P-521:P-256", false,
+		      "(" LINES "; await 221) | " S_CLIENT "-tls1_3 -groups P-521:P-256", false,
 		      "TLSv1.3");
 	expect_served(IDENTITY_RSA,
-		      "(" LINES "; sleep 0.4) | " S_CLIENT
+		      "(" LINES "; await 221) | " S_CLIENT
 		      "-tls1_2 -cipher ECDHE-RSA-CHACHA20-POLY1305",
 		      false, "TLSv1.2");
 }
@@ -275,12 +279,12 @@ static void openssl_clients_are_served(void **state)
 static void gnutls_clients_are_served(void **state)
 {
 	for (unsigned kind = 0; kind < 2; kind++) {
-		expect_served(kind, "(" LINES "; sleep 0.4) | " GNUTLS, false, "TLSv1.3");
+		expect_served(kind, "(" LINES "; await 221) | " GNUTLS, false, "TLSv1.3");
 		expect_served(kind,
-			      "(" LINES "; sleep 0.4) | " GNUTLS
+			      "(" LINES "; await 221) | " GNUTLS
 			      "--priority=NORMAL:-VERS-ALL:+VERS-TLS1.2",
 			      false, "TLSv1.2");
-		expect_served(kind, "(" LINES "; sleep 0.4) | " GNUTLS "--starttls-proto=smtp",
+		expect_served(kind, "(" LINES "; await 221) | " GNUTLS "--starttls-proto=smtp",
 			      true, "TLSv1.3");
 	}
 }
@@ -314,7 +318,7 @@ static void a_key_update_is_followed_in_both_directions(void **state)
 {
 	expect_served(
 		IDENTITY_P256,
-		"(printf 'EHLO a\\n'; sleep 0.3; echo K; sleep 0.3; echo k; sleep 0.3; printf 'NOOP\\n'; sleep 0.4)"
+		"(printf 'EHLO a\\n'; await 250; echo K; sleep 0.5; echo k; sleep 0.5; printf 'NOOP\\n'; await 221)"
 		" | " S_COMMANDS "-tls1_3",
 		false, "TLSv1.3");
 }
@@ -326,7 +330,7 @@ static void renegotiation_is_refused(void **state)
 
 	context = identity_server(IDENTITY_P256, NULL, 1);
 	serve_program(
-		"(printf 'EHLO a\\n'; sleep 0.3; echo R; sleep 0.4; printf 'NOOP\\n'; sleep 0.4) | " S_COMMANDS
+		"(printf 'EHLO a\\n'; await 250; echo R; await RENEGOTIATING; sleep 0.4; printf 'NOOP\\n'; sleep 0.4) | " S_COMMANDS
 		"-tls1_2 2>&1",
 		false, &server, output, sizeof(output));
 	tls_context_release(context);
@@ -347,9 +351,9 @@ static void a_refused_ticket_leads_to_a_full_handshake(void **state)
 		struct party server;
 
 		snprintf(keep, sizeof(keep),
-			 "(" LINES "; sleep 0.4) | " S_CLIENT "%s -sess_out session", versions[i]);
+			 "(" LINES "; await 221) | " S_CLIENT "%s -sess_out session", versions[i]);
 		snprintf(offer, sizeof(offer),
-			 "(" LINES "; sleep 0.4) | " S_CLIENT "%s -sess_in session", versions[i]);
+			 "(" LINES "; await 221) | " S_CLIENT "%s -sess_in session", versions[i]);
 		context = identity_server(IDENTITY_P256, ticket_key, 1);
 		serve_program(keep, false, &server, output, sizeof(output));
 		assert_int_equal(server.tls, 1);
