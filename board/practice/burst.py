@@ -7,6 +7,7 @@ import time
 import show
 import world
 from network import NetworkError
+from patience import Patience
 
 SECONDS, SESSIONS, SIZE = 10, 24, 10240
 
@@ -44,10 +45,11 @@ def run(practice, say, note):
         cycles_after = practice.appliance.worker_cycles()
     except (NetworkError, subprocess.TimeoutExpired) as error:
         return [f"burst: {error}"]
-    deadline = time.monotonic() + 30
-    while practice.appliance.ledger()["queued"] and time.monotonic() < deadline:
-        time.sleep(0.2)
+    patience = Patience(30)
     after = practice.appliance.ledger()
+    while after["queued"] and patience.lasts(after):
+        time.sleep(0.2)
+        after = practice.appliance.ledger()
     note(f"rate       {figures['messages_per_second']:8.0f} messages/s acknowledged")
     note(f"accepted   p50 {figures['accept_p50_ms']:7.2f} ms   p99 {figures['accept_p99_ms']:8.2f} ms   (end of data to 250)")
     note(f"relayed    p50 {figures['relay_p50_ms']:7.2f} ms   p99 {figures['relay_p99_ms']:8.2f} ms   p99.9 "

@@ -21,6 +21,7 @@ import show
 from appliance import Appliance
 from dns import Dns
 from network import Network, NetworkError, clean_leftovers
+from patience import Patience
 from receivers import Receivers
 from senders import Senders
 
@@ -62,18 +63,20 @@ class Practice:
 
     def wait(self, sents, timeout_s, progress=lambda text: None):
         """Until every acknowledged recipient came to an end that the receivers show and the queue is empty."""
-        deadline, said = time.monotonic() + timeout_s, 0.0
-        while time.monotonic() < deadline:
+        patience, said = Patience(timeout_s), 0.0
+        while True:
             stored = self.stored()
-            if check.complete(sents, stored) and self.appliance.ledger()["queued"] == 0:
+            ledger = self.appliance.ledger()
+            if check.complete(sents, stored) and ledger["queued"] == 0:
                 return True
+            if not patience.lasts((len(stored), ledger)):
+                return False
             if not self.appliance.alive():
                 return False
             if time.monotonic() - said > 5:
                 said = time.monotonic()
-                progress(f"{len(stored)} stored, {self.appliance.ledger()['queued']} queued")
+                progress(f"{len(stored)} stored, {ledger['queued']} queued")
             time.sleep(0.5)
-        return False
 
 
 def send_all(practice, chosen):

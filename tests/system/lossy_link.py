@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Over links that lose 2 %, reorder 5 % and double 1 % of the packets and take 50 ms each way, on both sides of the appliance, all
 mail arrives as it was accepted."""
-# timeout: 400
+# timeout: 900
 import concurrent.futures
 import os
 import pathlib

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The main job: every message of the practice set, through real clients and to real exchangers, arrives once per recipient
 and byte for byte, or bounces with the right code; and the ledger and the events say the same."""
-# timeout: 240
+# timeout: 600
 import check
 import messages
 import show

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """One port that carries both sides is as good a set-up as two: the sender and the Internet on one switch."""
-# timeout: 120
+# timeout: 400
 import check
 import messages
 from system import Tap, practice

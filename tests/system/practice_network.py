@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The practice network is sound: with a Postfix in Millrace's place every message of the set arrives as sent, and the
 check finds what a relay may do wrong: lose, double, alter, misdirect."""
-# timeout: 240
+# timeout: 500
 import copy
 import os
 import pathlib

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """A reload loses no session and takes effect; a configuration with an error changes nothing and is explained."""
-# timeout: 90
+# timeout: 240
 import subprocess
 import sys
 

@@ -1,9 +1,12 @@
 """What the system tests share: TAP, and the practice network around the build under test."""
+import collections
 import contextlib
 import os
 import sys
+import time
 
 from network import Network
+from patience import Patience
 from practice import Practice
 
 
@@ -52,12 +55,11 @@ def practice(link=None, one_port=False, **options):
 
 
 def drained(one, timeout_s):
-    """Waits until the queue is empty; returns the ledger."""
-    import time
-    deadline = time.monotonic() + timeout_s
+    """Waits until the queue is empty, or nothing leaves it for so long; returns the ledger."""
+    patience = Patience(timeout_s)
     while True:
         ledger = one.appliance.ledger()
-        if ledger["queued"] == 0 or time.monotonic() > deadline:
+        if ledger["queued"] == 0 or not patience.lasts(ledger):
             return ledger
         time.sleep(0.5)
 
@@ -66,12 +68,10 @@ def arrived(one, identities, timeout_s=30):
     """Waits until each is stored at a receiver, which has a queue of its own before its store.
 
     Returns how many copies of each identity there are, and those that are missing."""
-    import collections
-    import time
-    deadline = time.monotonic() + timeout_s
+    patience = Patience(timeout_s)
     while True:
         copies = collections.Counter(item.identity for item in one.stored())
         missing = [identity for identity in identities if not copies[identity]]
-        if not missing or time.monotonic() > deadline:
+        if not missing or not patience.lasts(len(missing)):
             return copies, missing
         time.sleep(0.5)
