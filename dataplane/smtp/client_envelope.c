@@ -5,6 +5,7 @@
  * 9422). See client_private.h.
  */
 #include "dataplane/smtp/client_private.h"
+#include "dataplane/smtp/orcpt.h"
 #include "dataplane/smtp/utf8.h"
 
 #include <string.h>
@@ -37,7 +38,7 @@ static bool is_safe_path(const char *address)
 	return size <= SMTP_PATH_MAX && !quoted;
 }
 
-/* RFC 3461, 4: xtext (and ORCPT's address type with it) is printable ASCII without space. */
+/* RFC 3461, 4: xtext is printable ASCII without space. */
 static bool is_xtext(const char *text, size_t most)
 {
 	size_t size = 0;
@@ -264,15 +265,17 @@ size_t client_envelope_rcpt(const struct smtp_client *client,
 			    const struct delivery_recipient *recipient, char *text)
 {
 	struct line line = {.text = text};
+	char orcpt[SMTP_ORCPT_MAX + 1];
 
 	add(&line, "RCPT TO:<");
 	add(&line, recipient->address);
 	add(&line, ">");
 	if (client->features.dsn) {
 		add_notify(&line, recipient->notify);
-		if (recipient->orcpt && is_xtext(recipient->orcpt, 500)) {
+		if (recipient->orcpt &&
+		    orcpt_write(recipient->orcpt, client->transaction.smtputf8, orcpt) > 0) {
 			add(&line, " ORCPT=");
-			add(&line, recipient->orcpt);
+			add(&line, orcpt);
 		}
 	}
 	add(&line, "\r\n");

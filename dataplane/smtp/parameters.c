@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "dataplane/smtp/parameters.h"
 
+#include "dataplane/smtp/orcpt.h"
 #include "dataplane/smtp/utf8.h"
 
 #include <string.h>
@@ -226,20 +227,10 @@ static enum parameter_error parse_notify(const struct text_span *value, uint8_t 
 		       : PARAMETER_OK;
 }
 
-/** RFC 3461, 4.2: "addr-type;xtext". */
 static enum parameter_error parse_orcpt(const struct text_span *value, bool utf8,
 					struct text_span *out)
 {
-	const char *semicolon = value->text ? memchr(value->text, ';', value->size) : NULL;
-	size_t type = semicolon ? (size_t)(semicolon - value->text) : 0;
-
-	if (type == 0 || value->size > SMTP_ORCPT_MAX || value->size == type + 1)
-		return PARAMETER_SYNTAX;
-	for (size_t i = 0; i < type; i++)
-		if (!((value->text[i] | 0x20) >= 'a' && (value->text[i] | 0x20) <= 'z') &&
-		    value->text[i] != '-' && !(value->text[i] >= '0' && value->text[i] <= '9'))
-			return PARAMETER_SYNTAX;
-	if (!xtext_is_valid(semicolon + 1, value->size - type - 1, utf8))
+	if (!value->text || !orcpt_is_valid(value->text, value->size, utf8))
 		return PARAMETER_SYNTAX;
 	*out = *value;
 	return PARAMETER_OK;

@@ -13,7 +13,6 @@
 #include <stdint.h>
 
 #define SMTP_ENVID_MAX 100 /**< RFC 3461, 4.4 */
-#define SMTP_ORCPT_MAX 500 /**< RFC 3461, 4.2 */
 
 enum parameter_error {
 	PARAMETER_OK,

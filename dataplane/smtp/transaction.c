@@ -2,6 +2,7 @@
 #include "dataplane/smtp/transaction.h"
 
 #include "dataplane/envelope.h"
+#include "dataplane/smtp/orcpt.h"
 
 #include <assert.h>
 #include <errno.h>

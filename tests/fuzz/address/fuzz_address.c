@@ -4,6 +4,7 @@
 #include "dataplane/smtp/address.h"
 #include "dataplane/smtp/base64.h"
 #include "dataplane/smtp/command.h"
+#include "dataplane/smtp/orcpt.h"
 #include "dataplane/smtp/parameters.h"
 
 #include <stdio.h>

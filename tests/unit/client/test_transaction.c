@@ -492,6 +492,34 @@ static void rfc3461_parameters_go_on_when_dsn_is_offered(void **state)
 	});
 }
 
+static struct delivery *with_utf8_orcpt(void)
+{
+	struct delivery *delivery = delivery_make(1, BODY);
+
+	delivery->flags = MESSAGE_SMTPUTF8;
+	delivery->recipients[0].orcpt = "utf-8;j\xc3\xbcrgen@example.org";
+	return delivery;
+}
+
+static void rfc6533_orcpt_is_utf8_only_where_smtputf8_is_taken(void **state)
+{
+	script_run(&(struct script){
+		.text = GREETING
+		"S 250-x\nS 250-DSN\nS 250 PIPELINING\nE ready\nbegin\n" MAIL
+		"C RCPT TO:<a0@example.org> ORCPT=utf-8;j\\x{FC}rgen@example.org\nC DATA\n-\n"
+		"S 250 ok\nS 250 ok\nS 354 go\n" BODY_C "C .\nS 250 ok\nE done\nE ready\n",
+		.make = with_utf8_orcpt,
+	});
+	script_run(&(struct script){
+		.text = GREETING
+		"S 250-x\nS 250-DSN\nS 250-SMTPUTF8\nS 250 PIPELINING\nE ready\nbegin\n"
+		"C MAIL FROM:<sender@example.com> SMTPUTF8\n"
+		"C RCPT TO:<a0@example.org> ORCPT=utf-8;j\xc3\xbcrgen@example.org\nC DATA\n-\n"
+		"S 250 ok\nS 250 ok\nS 354 go\n" BODY_C "C .\nS 250 ok\nE done\nE ready\n",
+		.make = with_utf8_orcpt,
+	});
+}
+
 static struct delivery *with_bad_xtext(void)
 {
 	struct delivery *delivery = delivery_make(1, BODY);
@@ -707,6 +735,7 @@ int main(void)
 		cmocka_unit_test(many_recipients_go_out_as_room_allows),
 		cmocka_unit_test(refused_mail_stops_the_rest_from_being_sent),
 		cmocka_unit_test(rfc3461_parameters_go_on_when_dsn_is_offered),
+		cmocka_unit_test(rfc6533_orcpt_is_utf8_only_where_smtputf8_is_taken),
 		cmocka_unit_test(what_is_no_xtext_is_left_out),
 		cmocka_unit_test(rfc1870_too_large_for_the_peer_is_not_tried),
 		cmocka_unit_test(rfc1870_zero_means_no_limit),

@@ -11,6 +11,7 @@
 #include "dataplane/smtp/base64.h"
 #include "dataplane/smtp/client_counts.h"
 #include "dataplane/smtp/command.h"
+#include "dataplane/smtp/orcpt.h"
 #include "dataplane/smtp/parameters.h"
 #include "dataplane/smtp/recipient_set.h"
 #include "dataplane/smtp/scan.h"
@@ -216,6 +217,90 @@ static void clients_are_ipv4_addresses_and_ipv6_64s(void **state)
 	client_counts_destroy(counts);
 }
 
+static void rfc6533_original_recipients_are_judged(void **state)
+{
+	static const struct {
+		const char *text;
+		bool ascii, utf8;
+	} cases[] = {
+		{"rfc822;a@b", true, true},
+		{"utf-8;a@b", true, true},
+		{"UTF-8;a@b", true, true},
+		{"utf-8;a+2Bb@c", true, true},
+		{"utf-8;j\\x{FC}rgen@b", true, true},
+		{"utf-8;\\x{1F600}@b", true, true},
+		{"utf-8;\\x{10FFFF}@b", true, true},
+		{"utf-8;a\\x{5C}b\\x{20}c@b", true, true},
+		{"utf-8;j\xc3\xbcrgen@b", false, true},
+		{"utf-8;\xf0\x9f\x98\x80@b", false, true},
+		{"rfc822;j\xc3\xbcrgen@b", false, false},
+		{"utf-8;a\\b@c", false, false},
+		{"utf-8;a\\x{}@c", false, false},
+		{"utf-8;a\\x{41", false, false},
+		{"utf-8;a\\x41@c", false, false},
+		{"utf-8;a\\x{D}@c", false, false},
+		{"utf-8;a\\x{0A}@c", false, false},
+		{"utf-8;a\\x{0}@c", false, false},
+		{"utf-8;a\\x{7F}@c", false, false},
+		{"utf-8;a\\x{85}@c", false, false},
+		{"utf-8;a\\x{D800}@c", false, false},
+		{"utf-8;a\\x{110000}@c", false, false},
+		{"utf-8;a\\x{0000041}@c", false, false},
+		{"utf-8;a\\x{G}@c", false, false},
+		{"utf-8;a=b@c", false, false},
+		{"utf-8;a+0Db@c", false, false},
+		{"utf-8;a+2", false, false},
+		{"utf-8;a\xc2\x85@c", false, false},
+		{"utf-8;a\xc3@c", false, false},
+		{"utf-8;", false, false},
+		{";a@b", false, false},
+		{"a@b", false, false},
+		{"u_8;a@b", false, false},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const char *text = cases[i].text;
+
+		if (orcpt_is_valid(text, strlen(text), false) != cases[i].ascii ||
+		    orcpt_is_valid(text, strlen(text), true) != cases[i].utf8)
+			fail_msg("%s", text);
+	}
+}
+
+static void rfc6533_original_recipients_go_out_in_7_bits_or_as_they_are(void **state)
+{
+	static const char *const cases[][2] = {
+		{"rfc822;a+2Bb@c", "rfc822;a+2Bb@c"},
+		{"utf-8;j\xc3\xbcrgen@b\xc3\xbc"
+		 "cher.example",
+		 "utf-8;j\\x{FC}rgen@b\\x{FC}cher.example"},
+		{"utf-8;\xe4\xb8\xad@\xf0\x9f\x98\x80", "utf-8;\\x{4E2D}@\\x{1F600}"},
+		{"utf-8;j\\x{FC}rgen@b", "utf-8;j\\x{FC}rgen@b"},
+	};
+	char out[SMTP_ORCPT_MAX + 1], text[SMTP_ORCPT_MAX + 2];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(orcpt_write(cases[i][0], false, out), strlen(cases[i][1]));
+		assert_string_equal(out, cases[i][1]);
+		/* A host without SMTPUTF8 takes what comes out. */
+		assert_true(orcpt_is_valid(out, strlen(out), false));
+		assert_int_equal(orcpt_write(cases[i][0], true, out), strlen(cases[i][0]));
+		assert_string_equal(out, cases[i][0]);
+	}
+	assert_int_equal(orcpt_write("rfc822;a b", true, out), 0);
+	assert_int_equal(orcpt_write("rfc822;a\r\nRSET", true, out), 0);
+	/* In 7 bits it is three times as long: not with us, not cut. */
+	memcpy(text, "utf-8;", 6);
+	for (size_t i = 6; i < SMTP_ORCPT_MAX; i += 2)
+		memcpy(text + i, "\xc3\xbc", 2);
+	text[SMTP_ORCPT_MAX] = '\0';
+	assert_int_equal(orcpt_write(text, true, out), SMTP_ORCPT_MAX);
+	assert_int_equal(orcpt_write(text, false, out), 0);
+	text[SMTP_ORCPT_MAX] = 'a';
+	text[SMTP_ORCPT_MAX + 1] = '\0';
+	assert_int_equal(orcpt_write(text, true, out), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -225,6 +310,8 @@ int main(void)
 		cmocka_unit_test(scanning_finds_what_octet_by_octet_finds),
 		cmocka_unit_test(commands_split_at_their_blanks),
 		cmocka_unit_test(the_recipient_set_forgets_nothing),
+		cmocka_unit_test(rfc6533_original_recipients_are_judged),
+		cmocka_unit_test(rfc6533_original_recipients_go_out_in_7_bits_or_as_they_are),
 		cmocka_unit_test(client_counts_match_a_plain_count),
 		cmocka_unit_test(clients_are_ipv4_addresses_and_ipv6_64s),
 	};

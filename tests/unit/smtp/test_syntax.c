@@ -135,6 +135,7 @@ static void s10_recipients_with_utf8(void **state)
 		{"RCPT TO:<\xe0\x80\xaf@example.com>\r\n", "501 5.1.3"},
 		{"RCPT TO:<a@example.com> ORCPT=utf-8;j\xc3\xbcrgen@example.com\r\n", "250"},
 		{"RCPT TO:<a@example.com> ORCPT=utf-8;j\xc3@example.com\r\n", "501 5.5.4"},
+		{"RCPT TO:<a@example.com> ORCPT=rfc822;j\xc3\xbcrgen@example.com\r\n", "501 5.5.4"},
 	};
 
 	RUN(plain, after_mail);
@@ -224,6 +225,9 @@ static void s12_parameters_of_rcpt(void **state)
 		{"RCPT TO:<a@example.net> ORCPT=rfc822;a+0D+0AX@example.net\r\n", "501 5.5.4"},
 		{"RCPT TO:<a@example.net> ORCPT=rfc822;a+00@example.net\r\n", "501 5.5.4"},
 		{"RCPT TO:<a@example.net> ORCPT=rfc822;\xc3\xbc@example.net\r\n", "501 5.5.4"},
+		{"RCPT TO:<a@example.net> ORCPT=utf-8;\xc3\xbc@example.net\r\n", "501 5.5.4"},
+		{"RCPT TO:<a@example.net> ORCPT=utf-8;j\\x{FC}rgen@example.net\r\n", "250"},
+		{"RCPT TO:<a@example.net> ORCPT=utf-8;a\\x{D}b@example.net\r\n", "501 5.5.4"},
 		{"RCPT TO:<a@example.net> SIZE=1\r\n", "555 5.5.4"},
 		{"RCPT TO:<>\r\n", "501 5.1.3"},
 		{"RCPT TO:<a@>\r\n", "501 5.1.3"},
