@@ -296,6 +296,42 @@ static void header_limit(struct dialogue *d)
 	dialogue_expect(d, "552 5.3.4");
 }
 
+static void real_header_limit(struct dialogue *d)
+{
+	d->listener.limits.header_size = 102400;
+	d->listener.limits.message_size = 0;
+}
+
+/* Of one field, of many, and of one field that goes on over lines of blanks. */
+static void endless_header(struct dialogue *d)
+{
+	static const char *const lines[] = {"a:\r\n", " \r\n", "\t \r\n"};
+	uint32_t free_before = chunk_pool_available(d->pool);
+
+	dialogue_ehlo(d);
+	for (size_t kind = 0; kind < sizeof(lines) / sizeof(lines[0]); kind++) {
+		char block[8001] = "";
+
+		while (strlen(block) + strlen(lines[kind]) < sizeof(block))
+			strcat(block, lines[kind]);
+		dialogue_say(d, ENVELOPE "DATA\r\n");
+		dialogue_expect(d, "250", "250", "354");
+		dialogue_say(d, "b: c\r\n");
+		for (unsigned i = 0; i < 400; i++)
+			dialogue_say(d, block);
+		/* Nothing is kept of it, but the transaction. */
+		assert_true(chunk_pool_available(d->pool) + 8 >= free_before);
+		dialogue_say(d, "\r\nbody\r\n.\r\n");
+		dialogue_expect(d, "552 5.3.4");
+	}
+	assert_int_equal(d->message_count, 0);
+}
+
+static void s13_a_header_of_a_million_lines_is_refused_and_not_kept(void **state)
+{
+	dialogue_run_once(real_header_limit, endless_header);
+}
+
 static void a_header_over_its_limit_is_refused(void **state)
 {
 	dialogue_run(small_header, header_limit);
@@ -443,6 +479,7 @@ int main(void)
 		cmocka_unit_test(fields_are_added_before_a_message_of_many_chunks),
 		cmocka_unit_test(s18_more_than_50_hops_are_a_loop),
 		cmocka_unit_test(s18_a_message_that_was_here_thrice_is_a_loop),
+		cmocka_unit_test(s13_a_header_of_a_million_lines_is_refused_and_not_kept),
 		cmocka_unit_test(a_header_over_its_limit_is_refused),
 		cmocka_unit_test(trusted_control_fields_are_taken_and_removed),
 		cmocka_unit_test(a_control_field_that_is_all_there_is_is_removed),

@@ -289,6 +289,83 @@ static void s6_close_notify_in_a_chunk_drops_the_message(void **state)
 	assert_int_equal(smtp_server_counters(server)->messages_accepted, 0);
 }
 
+/* Exim's CVE-2026-45185: what came in clear behind close_notify was read into freed memory. */
+static void s6_clear_text_behind_close_notify_is_never_read(void **state)
+{
+	static const char clear[] = "\r\n.\r\nMAIL FROM:<evil@example.com>\r\nQUIT\r\n";
+
+	secured(1460);
+	say(EHLO);
+	say(ENVELOPE "BDAT 1000 LAST\r\nSubject: half a message\r\n");
+	client.received_size = 0;
+	tls_session_close(client.stream->tls);
+	assert_int_equal(tcp_send(stack, fake_tcp_handle(stack, 0), clear, sizeof(clear) - 1), 0);
+	fake_tcp_run(stack);
+	assert_null(submitted);
+	assert_false(heard("250"));
+	assert_false(heard("221"));
+	/* It has ended its side, and waits for nothing but ours. */
+	if (client.stream)
+		stream_close(client.stream);
+	fake_tcp_run(stack);
+	assert_int_equal(smtp_server_sessions(server), 0);
+	assert_int_equal(smtp_server_counters(server)->messages_accepted, 0);
+}
+
+static void s6_clear_text_in_a_chunk_under_tls_ends_the_session(void **state)
+{
+	secured(1460);
+	say(EHLO);
+	say(ENVELOPE "BDAT 4 LAST\r\n");
+	client.received_size = 0;
+	assert_int_equal(tcp_send(stack, fake_tcp_handle(stack, 0), "a: b", 4), 0);
+	assert_int_equal(tcp_send(stack, fake_tcp_handle(stack, 0), "QUIT\r\n", 6), 0);
+	fake_tcp_run(stack);
+	assert_null(submitted);
+	assert_false(heard("250"));
+	/* It has ended its side, and waits for nothing but ours. */
+	if (client.stream)
+		stream_close(client.stream);
+	fake_tcp_run(stack);
+	assert_int_equal(smtp_server_sessions(server), 0);
+}
+
+static void s17_records_of_one_octet_are_lines_like_others(void **state)
+{
+	static const char text[] = EHLO ENVELOPE "BDAT 6 LAST\r\na: b\r\n";
+
+	secured(1460);
+	client.received_size = 0;
+	/* EHLO is the last of its group. */
+	for (size_t i = 0; i < sizeof(text) - 1; i++) {
+		stream_write(client.stream, text + i, 1);
+		stream_flush(client.stream);
+		fake_tcp_run(stack);
+	}
+	assert_non_null(submitted);
+	answer_commit();
+	assert_true(heard("250 2.0.0 OK queued"));
+}
+
+static void s17_junk_in_records_of_one_octet_ends_the_session(void **state)
+{
+	unsigned lines = 0;
+
+	secured(1460);
+	say(EHLO);
+	while (client.ended == 0 && lines < 1000) {
+		for (const char *c = "NOOP\r\n"; *c; c++) {
+			stream_write(client.stream, c, 1);
+			stream_flush(client.stream);
+		}
+		fake_tcp_run(stack);
+		lines++;
+	}
+	/* 20 for nothing, then 20 errors. */
+	assert_in_range(lines, 30, 41);
+	assert_true(heard("421 4.7.0"));
+}
+
 static void s6_close_notify_in_data_drops_the_message(void **state)
 {
 	secured(1460);
@@ -324,6 +401,28 @@ static void s21_garbage_for_a_hello_closes(void **state)
 	assert_int_equal(smtp_server_counters(server)->sessions_tls_failed +
 				 smtp_server_counters(server)->tls_injection,
 			 1);
+}
+
+static void s21_a_hello_of_16_kb_in_single_octets_is_refused_cheaply(void **state)
+{
+	static const uint8_t head[] = {22, 3, 1, 0x3f, 0xff, 1, 0, 0x3f, 0xfb, 3, 3};
+	unsigned sent = 0;
+
+	starttls(1460);
+	say("STARTTLS\r\n");
+	assert_true(heard("220 "));
+	while (client.closed == 0 && client.ended == 0 && sent < 16384) {
+		const uint8_t octet = sent < sizeof(head) ? head[sent] : 0;
+
+		stream_write(client.stream, &octet, 1);
+		stream_flush(client.stream);
+		fake_tcp_run(stack);
+		sent++;
+		assert_true(chunk_pool_available(chunks) >= CHUNKS - 1);
+	}
+	assert_true(sent <= CHUNK_DATA + 1);
+	assert_int_equal(smtp_server_sessions(server), 0);
+	assert_int_equal(smtp_server_counters(server)->sessions_tls_failed, 1);
 }
 
 static void s16_half_a_hello_leaves_the_chunk_reserve_alone(void **state)
@@ -368,6 +467,14 @@ int main(void)
 		cmocka_unit_test_teardown(s3_plaintext_in_the_same_segment_closes, destroy),
 		cmocka_unit_test_teardown(s5_what_was_said_in_clear_is_forgotten, destroy),
 		cmocka_unit_test_teardown(s6_close_notify_in_a_chunk_drops_the_message, destroy),
+		cmocka_unit_test_teardown(s6_clear_text_behind_close_notify_is_never_read, destroy),
+		cmocka_unit_test_teardown(s6_clear_text_in_a_chunk_under_tls_ends_the_session,
+					  destroy),
+		cmocka_unit_test_teardown(s17_records_of_one_octet_are_lines_like_others, destroy),
+		cmocka_unit_test_teardown(s17_junk_in_records_of_one_octet_ends_the_session,
+					  destroy),
+		cmocka_unit_test_teardown(s21_a_hello_of_16_kb_in_single_octets_is_refused_cheaply,
+					  destroy),
 		cmocka_unit_test_teardown(s6_close_notify_in_data_drops_the_message, destroy),
 		cmocka_unit_test_teardown(s23_the_end_of_tls_behind_the_dot_keeps_the_message,
 					  destroy),

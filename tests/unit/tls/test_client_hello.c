@@ -295,6 +295,25 @@ static void malformed_extensions_are_refused(void **state)
 	assert_true(peek_extension(0, "\0\4\7\0\1\1", 6) > 0); /* a type we do not know */
 }
 
+static void s21_a_server_name_of_many_octets_or_odd_ones_is_harmless(void **state)
+{
+	uint8_t long_name[5 + 10240] = {0x28, 0x03, 0, 0x28, 0};
+	struct builder b;
+	uint8_t out[20480];
+	char name[256];
+	size_t at, size;
+
+	memset(long_name + 5, 'a', 10240);
+	assert_int_equal(peek_extension(0, long_name, sizeof(long_name)), -EPROTO);
+	/* Exim's CVE-2019-15846: a backslash at the end is an octet like others. */
+	at = begin(&b);
+	put_server_name(&b, "mx.test.example\\");
+	finish(&b, at);
+	size = frame(&b, 16384, out);
+	assert_int_equal(tls_client_hello_peek(out, size, name), size);
+	assert_string_equal(name, "mx.test.example\\");
+}
+
 static void a_pre_shared_key_must_be_last_and_balanced(void **state)
 {
 	struct builder b, psk = {.size = 0};
@@ -445,6 +464,7 @@ int main(void)
 		cmocka_unit_test(duplicate_key_shares_are_refused),
 		cmocka_unit_test(too_many_extensions_or_key_shares_are_refused),
 		cmocka_unit_test(malformed_extensions_are_refused),
+		cmocka_unit_test(s21_a_server_name_of_many_octets_or_odd_ones_is_harmless),
 		cmocka_unit_test(a_pre_shared_key_must_be_last_and_balanced),
 		cmocka_unit_test(every_length_that_does_not_add_up_is_refused_or_waited_for),
 		cmocka_unit_test(fixed_fields_are_checked),

@@ -335,6 +335,14 @@ static void ticket_keys_are_wiped_and_never_come_again(void **state)
 	assert_memory_equal(&keys, zero, sizeof(zero));
 }
 
+/* RFC 9325, 4.2.4: SMTP has no profile for it. What is not there cannot be switched on. */
+static void s21_the_library_cannot_take_early_data(void **state)
+{
+#ifdef WOLFSSL_EARLY_DATA
+	fail_msg("wolfSSL was built with early data");
+#endif
+}
+
 static void no_common_version_or_suite_is_named(void **state)
 {
 	struct tls_context *cc = identity_client(), *sc = identity_server(IDENTITY_P256, NULL, 1);
@@ -471,6 +479,7 @@ int main(void)
 		cmocka_unit_test(tls12_tickets_resume_at_their_listener_only),
 		cmocka_unit_test(a_ticket_outlives_one_change_of_keys_and_not_two),
 		cmocka_unit_test(ticket_keys_are_wiped_and_never_come_again),
+		cmocka_unit_test(s21_the_library_cannot_take_early_data),
 		cmocka_unit_test(no_common_version_or_suite_is_named),
 		cmocka_unit_test(a_record_under_another_type_is_refused),
 		cmocka_unit_test(a_refused_emit_fails_the_session),
