@@ -170,6 +170,7 @@ static void ipv4_input(struct net_stack *stack, struct net_packet *packet, const
 	packet->length = (uint16_t)(total - header);
 	packet->protocol = ip[9];
 	packet->hop_limit = ip[8];
+	packet->ecn = ip[1] & 3;
 	upper_layer(stack, packet);
 }
 
@@ -254,6 +255,7 @@ static void ipv6_input(struct net_stack *stack, struct net_packet *packet, const
 	packet->length = (uint16_t)left;
 	packet->protocol = next;
 	packet->hop_limit = ip[7];
+	packet->ecn = ip[1] >> 4 & 3;
 	upper_layer(stack, packet);
 }
 

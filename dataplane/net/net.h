@@ -40,6 +40,7 @@ struct net_stack_settings {
 	/** connections that may have data in flight at once; 0: a quarter, at least 65,536 */
 	uint32_t flights;
 	uint32_t receive_window; /**< bytes a TCP connection offers; 0: 65,536 */
+	bool ecn;		 /**< offer ECN on connections that we open (RFC 3168) */
 	struct frame_pool *frames;
 	struct chunk_pool *chunks; /**< send queues and what on_receive left */
 	struct mr_random *random;
@@ -155,6 +156,11 @@ const struct net_arrivals *net_stack_arrivals(const struct net_stack *stack, uin
 	X(tcp_congestion_fallback, "CUBIC: no memory for the one chosen") \
 	X(tcp_spurious, "reductions of a window taken back")              \
 	X(tcp_no_flight, "not sent: no flight record left")               \
+	X(tcp_ecn_ce, "data marked CE by the path (RFC 3168)")            \
+	X(tcp_ecn_ece, "windows reduced: the peer echoed CE")             \
+	X(tcp_ecn_fallback, "ECN given up: SYN not answered")             \
+	X(tcp_ecn_mangled, "ECN given up: ECE did not end")               \
+	X(tcp_ecn_not_capable, "data of an ECN peer without ECT")         \
 	X(tcp_rst_sent, "RST sent")                                       \
 	X(tcp_rst_rate_limited, "RST not sent: over the rate limit")      \
 	X(tcp_rst_received, "connections reset by the peer")              \

@@ -79,10 +79,10 @@ struct frame *net_ethernet_begin(struct net_stack *stack, uint16_t port, uint16_
 
 static void ipv4_header(struct net_stack *stack, struct frame *frame, uint8_t *to,
 			const struct ip_address *source, const struct ip_address *destination,
-			uint8_t protocol, uint8_t ttl, uint16_t length)
+			uint8_t protocol, uint8_t ttl, uint8_t ecn, uint16_t length)
 {
 	to[0] = 0x45;
-	to[1] = 0;
+	to[1] = ecn;
 	store16(to + 2, (uint16_t)(IPV4_HEADER + length));
 	store16(to + 4, stack->ip_id++); /* RFC 6864: of no meaning with DF */
 	store16(to + 6, 0x4000);
@@ -128,9 +128,12 @@ struct frame *net_frame_begin(struct net_stack *stack, const struct net_path *pa
 		return NULL;
 	frame->l3_length = header;
 	if (v4)
-		ipv4_header(stack, frame, ip, local, remote, protocol, hop_limit, length);
+		ipv4_header(stack, frame, ip, local, remote, protocol, hop_limit, path->ecn,
+			    length);
 	else
 		net_ipv6_header(ip, local, remote, protocol, hop_limit, length);
+	if (!v4)
+		ip[1] |= (uint8_t)(path->ecn << 4);
 	*payload = ip + header;
 	return frame;
 }

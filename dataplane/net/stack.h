@@ -17,8 +17,13 @@
 
 #define TX_QUEUE   1024u /* frames a port's queue holds; a power of two */
 #define TX_RESERVE 64u	 /* of these, kept for what is not TCP data: answers, ARP, ND */
-/* ECN and precedence are zero, don't-fragment is always set (RFC 1191, 3). */
+/* Precedence is zero, don't-fragment is always set (RFC 1191, 3). */
 #define IP_TTL 64u
+
+/* RFC 3168, 5: ECN codepoints. */
+#define IP_ECN_NONE 0u
+#define IP_ECN_ECT0 2u
+#define IP_ECN_CE   3u
 
 struct tcp_layer;
 
@@ -59,6 +64,7 @@ struct net_packet {
 	uint16_t length;
 	uint8_t protocol;
 	uint8_t hop_limit;
+	uint8_t ecn; /* codepoint */
 	uint16_t port;
 	uint16_t vlan;
 	bool l2_multicast;
@@ -72,6 +78,7 @@ struct net_path {
 	uint32_t epoch;
 	uint16_t port;
 	uint16_t mtu;
+	uint8_t ecn; /* codepoint of what is sent (RFC 3168, 5); 0 as found */
 };
 
 /* --- input.c --- */

@@ -207,6 +207,7 @@ bool tcp_ack_input(struct net_stack *stack, struct tcb *tcb, const struct tcp_se
 	}
 	if (seq_lt(s->ack, tcb->snd_una))
 		return true; /* old: its data may be new */
+	ecn_ack_input(stack, tcb, s);
 	window_changed = update_window(stack, tcb, s);
 	if (tcb->rtx_kind == TCB_TIMER_PERSIST || tcb->snd_nxt == tcb->snd_una)
 		tcb->progress_us = now32(stack);

@@ -57,6 +57,8 @@ int tcp_connect(struct net_stack *stack, const struct ip_address *local,
 	tcb->ts_offset = tcp_timestamp_offset(layer, tcb);
 	tcb->receive_scale = layer->receive_scale & 15u;
 	tcb->flags = TCB_SACK | TCB_TIMESTAMPS | TCB_ACTIVE | TCB_ACCEPTED | TCB_SYN_DUE;
+	if (stack->settings.ecn)
+		tcb->flags |= TCB_ECN;
 	tcb_set_state(stack, tcb, TCPS_SYN_SENT);
 	tcb_schedule(stack, tcb);
 	*connection = tcb_handle(layer, tcb);

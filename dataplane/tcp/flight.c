@@ -60,7 +60,8 @@ void flight_give(struct tcp_layer *layer, struct tcb *tcb)
 	if (tcb->flight == 0)
 		return;
 	assert(flight->board_count == 0);
-	tcb->flags &= ~(uint32_t)(TCB_PROBE_OUT | TCB_RECOVERY | TCB_LOSS | TCB_DSACK_DUE);
+	tcb->flags &=
+		~(uint32_t)(TCB_PROBE_OUT | TCB_RECOVERY | TCB_LOSS | TCB_DSACK_DUE | TCB_CWR);
 	flight->board_head = pool->free;
 	pool->free = tcb->flight;
 	pool->used--;

@@ -78,6 +78,7 @@ static void negotiate(struct net_stack *stack, struct tcb *tcb, const struct tcp
 		tcb->ts_recent = s->ts_val;
 		tcb->ts_recent_ms = now_ms(stack);
 	}
+	ecn_negotiate(stack, tcb, s);
 	tcb->rcv_nxt = s->seq + 1;
 	tcb->rcv_adv = tcb->rcv_nxt;
 	if ((tcb->flags & TCB_ACTIVE) != 0) /* what our SYN offered */

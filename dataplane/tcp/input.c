@@ -167,6 +167,7 @@ static void synchronized_input(struct net_stack *stack, struct tcb *tcb,
 	}
 	if (!tcp_ack_input(stack, tcb, s))
 		return;
+	ecn_data_input(stack, tcb, s, packet->ecn);
 	if (s->length > 0 || (s->flags & TCP_FIN) != 0)
 		tcp_data_input(stack, tcb, s);
 }

@@ -102,6 +102,21 @@ void tcp_cookie_answer(struct net_stack *stack, const struct net_packet *packet,
 bool tcp_cookie_check(struct net_stack *stack, const struct net_packet *packet,
 		      const struct tcp_segment *segment, struct tcp_segment *syn);
 
+/* --- ecn.c --- */
+/* ECE and CWR of our SYN or SYN-ACK. */
+uint8_t ecn_syn_flags(const struct tcb *tcb);
+/* What the peer's SYN or SYN-ACK says to it. */
+void ecn_negotiate(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *segment);
+/* Our SYN was not answered: the next one goes without. */
+void ecn_fall_back(struct net_stack *stack, struct tcb *tcb);
+/* Data has arrived in a packet with this codepoint. */
+void ecn_data_input(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *segment,
+		    uint8_t codepoint);
+/* An ACK that is believed, before it moves snd_una. */
+void ecn_ack_input(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *segment);
+/* New data is about to be sent. @return CWR when it is due @param[out] codepoint of its packet */
+uint8_t ecn_data_flags(struct tcb *tcb, uint8_t *codepoint);
+
 /* --- input.c --- */
 /* Both FINs are done with: keep the TCB while there is unread data, else leave a record behind and
  * finish. */

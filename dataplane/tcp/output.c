@@ -193,6 +193,8 @@ bool tcp_emit(struct net_stack *stack, struct tcb *tcb, const struct net_path *p
 	if (frame == NULL)
 		return false;
 	window = window_field(stack->tcp, tcb, syn);
+	if ((tcb->flags & TCB_ECE_DUE) != 0 && (flags & (TCP_SYN | TCP_RST)) == 0)
+		flags |= TCP_ECE;
 	put_header(p, tcb->local_port, tcb->remote_port, seq,
 		   (flags & TCP_ACK) != 0 ? tcb->rcv_nxt : 0, header, flags, window);
 	memcpy(p + TCP_HEADER, options, size);

@@ -71,7 +71,10 @@ enum tcb_flag {
 	TCB_ACCEPTED = 1 << 21,	      /* the application knows it */
 	TCB_LIMITED_WINDOW = 1 << 22, /* the peer offers no window scale (RFC 7323, 2.2) */
 	TCB_PERSISTING = 1 << 23,     /* zero-window probing is under way */
-	TCB_ECN = 1 << 24,	      /* both sides can (RFC 3168) */
+	TCB_ECN = 1 << 24,	      /* both sides can (RFC 3168); in SYN-SENT: offered */
+	TCB_ECE_DUE = 1 << 25,	      /* echo until CWR comes */
+	TCB_CWR_DUE = 1 << 26,	      /* with the next new data */
+	TCB_CWR = 1 << 27, /* the window was reduced; not again until ecn_until is acknowledged */
 };
 
 /* What the retransmission deadline is for; they exclude each other. */
@@ -177,7 +180,8 @@ struct tcb_cold {
 	uint8_t close_reason;
 	uint8_t retries;     /* of SYN or SYN-ACK */
 	uint8_t reo_persist; /* recoveries until reo_mult falls back to 1 */
-	uint8_t unused[15];
+	uint8_t ecn_windows; /* in a row that ended with ECE */
+	uint8_t unused[14];
 };
 static_assert(sizeof(struct tcb_cold) == 48, "with tcb and two table slots: 320 bytes");
 
@@ -209,6 +213,7 @@ struct tcb_flight {
 	uint32_t probe_end; /* TLP.end_seq */
 	uint32_t dsack_start;
 	uint32_t dsack_end;
+	uint32_t ecn_until; /* snd_nxt when CE was last answered */
 };
 static_assert(sizeof(struct tcb_flight) <= 192, "three cache lines");
 

@@ -112,6 +112,7 @@ static void syn_timeout(struct net_stack *stack, struct tcb *tcb)
 		tcb->backoff++;
 	stack->counters.tcp_retransmitted++;
 	cold->retransmitted++;
+	ecn_fall_back(stack, tcb);
 	tcb->flags |= TCB_SYN_DUE;
 	tcb_schedule(stack, tcb);
 }

@@ -27,8 +27,9 @@ static bool may_send_data(const struct tcb *tcb)
 	       tcb->state == TCPS_LAST_ACK;
 }
 
+/* @param mark flags to add: CWR */
 static bool send_record(struct net_stack *stack, struct tcb *tcb, const struct net_path *path,
-			struct tcp_record *record)
+			struct tcp_record *record, uint8_t mark)
 {
 	uint32_t length = record->length - ((record->flags & RECORD_FIN) != 0);
 	uint32_t seq = record->seq;
@@ -36,7 +37,7 @@ static bool send_record(struct net_stack *stack, struct tcb *tcb, const struct n
 
 	do { /* once, unless the segment size has shrunk since */
 		uint32_t part = end - seq < tcb->mss ? end - seq : tcb->mss;
-		uint8_t flags = TCP_ACK;
+		uint8_t flags = TCP_ACK | mark;
 
 		if (seq + part == tcb->send_end)
 			flags |= TCP_PSH;
@@ -58,7 +59,7 @@ static bool send_record(struct net_stack *stack, struct tcb *tcb, const struct n
 static bool resend(struct net_stack *stack, struct tcb *tcb, const struct net_path *path,
 		   struct tcp_record *record)
 {
-	if (!send_record(stack, tcb, path, record))
+	if (!send_record(stack, tcb, path, record, 0))
 		return false;
 	if ((record->flags & RECORD_LOST) != 0) {
 		record->flags &= (uint8_t)~RECORD_LOST;
@@ -152,7 +153,9 @@ static void idle_restart(struct net_stack *stack, struct tcb *tcb)
 static bool send_new_segment(struct net_stack *stack, struct tcb *tcb, const struct net_path *path,
 			     uint32_t length, bool fin)
 {
+	struct net_path marked = *path;
 	struct tcp_record *r;
+	uint8_t mark = 0;
 
 	if (tcb->snd_nxt == tcb->snd_una) /* the user timeout counts from here */
 		tcb->progress_us = now32(stack);
@@ -163,10 +166,14 @@ static bool send_new_segment(struct net_stack *stack, struct tcb *tcb, const str
 		.flags = fin ? RECORD_FIN : 0,
 	};
 	tcb->snd_nxt += length + fin;
-	if (!send_record(stack, tcb, path, r)) {
+	if (length > 0)
+		mark = ecn_data_flags(tcb, &marked.ecn);
+	if (!send_record(stack, tcb, &marked, r, mark)) {
 		/* It counts as sent and lost: the next turn sends it again. */
 		r->sent_us = now32(stack);
 		board_mark_lost(tcb, r);
+		if (mark != 0)
+			tcb->flags |= TCB_CWR_DUE;
 		if (fin)
 			fin_sent(stack, tcb);
 		return false;
@@ -253,7 +260,8 @@ static bool ask_for_data(struct net_stack *stack, struct tcb *tcb)
 
 static enum outcome output_syn(struct net_stack *stack, struct tcb *tcb, uint16_t *port)
 {
-	uint8_t flags = tcb->state == TCPS_SYN_SENT ? TCP_SYN : TCP_SYN | TCP_ACK;
+	uint8_t flags =
+		(tcb->state == TCPS_SYN_SENT ? TCP_SYN : TCP_SYN | TCP_ACK) | ecn_syn_flags(tcb);
 	struct net_path path;
 	int rc;
 

@@ -62,6 +62,7 @@ struct harness *harness_create(const struct harness_options *options)
 		.worker_count = o->worker_count != 0 ? o->worker_count : 1,
 		.connections = o->connections != 0 ? o->connections : HARNESS_CONNECTIONS,
 		.flights = options->flights,
+		.ecn = options->ecn,
 		.time_wait = o->time_wait != 0 ? o->time_wait : 64,
 		.neighbours = 16,
 		.receive_window = o->receive_window,
@@ -462,11 +463,12 @@ static size_t put_options(const struct script_segment *s, uint8_t *p)
 	return n;
 }
 
-static size_t put_ip(const struct harness *h, uint8_t *to, size_t length)
+static size_t put_ip(const struct harness *h, uint8_t *to, size_t length, uint8_t ecn)
 {
 	if (h->options.v6) {
 		memset(to, 0, 8);
 		to[0] = 0x60;
+		to[1] = (uint8_t)(ecn << 4);
 		store16(to + 4, (uint16_t)length);
 		to[6] = PROTOCOL_TCP;
 		to[7] = 64;
@@ -476,6 +478,7 @@ static size_t put_ip(const struct harness *h, uint8_t *to, size_t length)
 	}
 	memset(to, 0, 20);
 	to[0] = 0x45;
+	to[1] = ecn;
 	store16(to + 2, (uint16_t)(20 + length));
 	store16(to + 6, 0x4000);
 	to[8] = 64;
@@ -492,7 +495,7 @@ size_t script_build(const struct harness *h, const struct script_segment *s, uin
 	size_t option_size = put_options(s, options);
 	size_t header = 20 + option_size;
 	size_t length = header + s->size;
-	size_t at = put_ip(h, to, length);
+	size_t at = put_ip(h, to, length, s->ecn);
 	uint8_t *p = to + at;
 
 	assert(option_size <= 40);

@@ -29,6 +29,7 @@ struct harness_options {
 	uint32_t frames;      /**< 0: 4096 */
 	uint32_t flights;     /**< 0: as many as connections */
 	uint32_t receive_window;
+	bool ecn; /**< offer it on connect */
 	uint16_t worker;
 	uint16_t worker_count; /**< 0: 1 */
 	bool offload;	       /**< the port fills in checksums (the harness does so) */
@@ -126,6 +127,7 @@ struct script_segment {
 	unsigned sacks;
 	uint32_t sack[4][2];
 	bool bad_checksum;
+	uint8_t ecn;	    /**< codepoint of the packet */
 	uint16_t from_port; /**< 0: script_remote_port */
 	uint16_t to_port;   /**< 0: script_local_port */
 };
