@@ -151,10 +151,16 @@ static enum server_reply auth_refusal(const struct server_engine *engine)
 
 static bool begin_request(struct server_engine *engine)
 {
-	struct chunk *chunk = chunk_alloc(engine->environment->chunks);
+	struct server_environment *environment = engine->environment;
+	struct chunk *chunk = NULL;
 
-	if (!chunk)
+	/* As with half a line: many that began AUTH must not take what deliveries need. */
+	if (chunk_pool_available(environment->chunks) >= environment->chunk_reserve / 4)
+		chunk = chunk_alloc(environment->chunks);
+	if (!chunk) {
+		environment->counters.overload++;
 		return false;
+	}
 	memset(chunk->data, 0, sizeof(struct auth_request));
 	engine->auth = (struct auth_request *)(void *)chunk->data;
 	engine->auth->self = chunk;

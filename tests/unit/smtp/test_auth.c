@@ -302,12 +302,35 @@ static void auth_is_refused_where_it_is_not_allowed(void **state)
 	dialogue_run(no_auth, not_offered);
 }
 
+static void half_an_exchange(struct dialogue *d)
+{
+	struct chunk_list taken = {0};
+
+	begin(d);
+	d->environment.chunk_reserve = 64;
+	while (chunk_pool_available(d->pool) > 15)
+		chunk_list_push(&taken, chunk_alloc(d->pool));
+	dialogue_say(d, "AUTH LOGIN\r\n");
+	dialogue_expect(d, "454 4.7.0");
+	assert_int_equal(chunk_pool_available(d->pool), 15);
+	assert_int_equal(d->engine.errors, 0);
+	chunk_list_free(&taken, d->pool);
+	dialogue_say(d, "AUTH LOGIN\r\n");
+	dialogue_expect(d, "334 ");
+}
+
+static void s16_half_an_exchange_leaves_the_chunk_reserve_alone(void **state)
+{
+	dialogue_run_once(stranger, half_an_exchange);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_authenticated_client_may_relay),
 		cmocka_unit_test(s20_malformed_exchanges_are_refused),
 		cmocka_unit_test(s20_a_star_cancels),
+		cmocka_unit_test(s16_half_an_exchange_leaves_the_chunk_reserve_alone),
 		cmocka_unit_test(s20_huge_responses_are_refused),
 		cmocka_unit_test(s20_three_wrong_passwords_are_answered_late_and_close),
 		cmocka_unit_test(an_answer_for_a_session_that_ended_changes_nothing),
