@@ -4,6 +4,10 @@
 #   note TEXT     a detail of that step
 #   warn TEXT     something the operator should know; the work goes on
 #   die TEXT...   says what failed and what to do about it, one argument a line, and ends the script
+#   wrong_usage TEXT...  as die, for arguments that make no sense: status 2
+#   help_if_asked SCRIPT "$@"  prints the comment at the head of SCRIPT and ends it when an argument is --help or -h
+#   compiled LOG CMD...  runs ninja with its output in LOG and shows how far it is: one line that changes on a terminal,
+#                        a line now and then elsewhere
 #   logged FILE CMD...  runs CMD with its output in FILE; on failure shows the end of FILE
 
 if [[ -t 1 ]]; then
@@ -27,6 +31,48 @@ die() {
 		first=0
 	done
 	exit 1
+}
+
+wrong_usage() {
+	(die "$@") || exit 2
+}
+
+help_if_asked() {
+	local script=$1 argument
+	shift
+	for argument in "$@"; do
+		[[ $argument == --help || $argument == -h ]] || continue
+		awk 'NR == 1 { next } !/^#/ { exit } { sub(/^# ?/, ""); print }' "$script"
+		exit 0
+	done
+}
+
+_show_progress() {
+	local line state='' began=$SECONDS said=$SECONDS status width=${COLUMNS:-80}
+	[[ -t 1 ]] && width=$(tput cols 2>/dev/null || echo 80)
+	while :; do
+		status=0
+		IFS= read -r -t 2 line || status=$?
+		((status == 0 || status > 128)) || break
+		((status == 0)) && [[ $line =~ ^\[([0-9]+)/([0-9]+)\] ]] && state="${BASH_REMATCH[1]} of ${BASH_REMATCH[2]} steps"
+		if [[ -t 1 ]]; then
+			line="    ${state:-starting}, $((SECONDS - began)) s"
+			printf '\r\e[K%s' "${line:0:width}"
+		elif ((SECONDS - said >= 15)); then
+			said=$SECONDS
+			note "${state:-starting}, $((SECONDS - began)) s"
+		fi
+	done
+	[[ -t 1 ]] && printf '\r\e[K'
+	return 0
+}
+
+compiled() {
+	local log=$1
+	shift
+	mkdir -p "$(dirname "$log")"
+	"$@" 2>&1 </dev/null | tee "$log" | _show_progress
+	return "${PIPESTATUS[0]}"
 }
 
 logged() {
