@@ -65,7 +65,7 @@ const char *smtp_phase_name(enum smtp_phase phase)
 		[PHASE_STARTTLS] = "starttls", [PHASE_TLS] = "tls",
 		[PHASE_MAIL] = "mail",	       [PHASE_RCPT] = "rcpt",
 		[PHASE_DATA] = "data",	       [PHASE_BODY] = "body",
-		[PHASE_DOT] = "dot",
+		[PHASE_DOT] = "end-of-data",
 	};
 
 	return (unsigned)phase < PHASE_COUNT ? names[phase] : "unknown";

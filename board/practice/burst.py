@@ -40,6 +40,7 @@ def run(practice, say, note):
     say(f"burst: {SECONDS} s, {SESSIONS} sessions, {show.size(SIZE)} messages, STARTTLS on both sides, durable before each 250")
     before = practice.appliance.ledger()
     cycles_before = practice.appliance.worker_cycles()
+    handed_before = [worker["handed_off"] for worker in practice.appliance.show("workers")]
     try:
         figures, _ = _load(practice)
         cycles_after = practice.appliance.worker_cycles()
@@ -54,10 +55,11 @@ def run(practice, say, note):
     note(f"accepted   p50 {figures['accept_p50_ms']:7.2f} ms   p99 {figures['accept_p99_ms']:8.2f} ms   (end of data to 250)")
     note(f"relayed    p50 {figures['relay_p50_ms']:7.2f} ms   p99 {figures['relay_p99_ms']:8.2f} ms   p99.9 "
          f"{figures['relay_p999_ms']:8.2f} ms   (to the receiver)")
-    for worker, was, now in zip(practice.appliance.show("workers"), cycles_before, cycles_after):
+    workers = practice.appliance.show("workers")
+    for worker, was, now, handed in zip(workers, cycles_before, cycles_after, handed_before):
         busy, idle = now[0] - was[0], now[1] - was[1]
-        note(f"worker {worker['worker']}   {100 * busy / max(busy + idle, 1):5.1f} % busy, {worker['handed_off']} frames "
-             "handed to another worker so far")
+        note(f"worker {worker['worker']}   {100 * busy / max(busy + idle, 1):5.1f} % busy, {worker['handed_off'] - handed} frames "
+             "handed to another worker")
     acknowledged, stored = int(figures["acknowledged"]), int(figures["stored"])
     note(f"{acknowledged} acknowledged, {stored} stored at the sink, {int(figures['lost'])} lost, "
          f"{int(figures['duplicated'])} doubled")

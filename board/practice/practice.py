@@ -104,7 +104,7 @@ def report(practice, sents):
         known |= mine
         print("\n".join(show.rows(sent, [way for one in sorted(mine) for way in all_ways.get(one, [])]) +
                         show.delays(events, mine)))
-    print("\n".join(show.notification_rows(receptions, all_ways, known)))
+    print("\n".join(show.notification_rows(receptions, all_ways, known, sents)))
 
     stored = practice.stored()
     findings = check.judge(sents, stored)

@@ -2,6 +2,8 @@
 import sys
 import unicodedata
 
+import world
+
 _COLOUR = {"ok": "32", "wait": "33", "bad": "31", "dim": "2", "bold": "1"}
 
 
@@ -22,6 +24,14 @@ def fit(text, columns, right=False):
         text += "…"
     space = " " * (columns - width(text))
     return space + text if right else text + space
+
+
+def names(text, columns):
+    """A name that does not fit, by its first labels and how many more there are: a+b+c -> a+2 more."""
+    parts = text.split("+")
+    if width(text) <= columns or len(parts) == 1:
+        return text
+    return f"{parts[0]} +{len(parts) - 1}"
 
 
 def seconds(value):
@@ -64,7 +74,8 @@ class Way:
         self.site = event.get("site") or event.get("queue") or ""
         self.exchanger = (peer.get("name") or peer.get("addr") or "").rstrip(".")
         self.family = "6" if ":" in (peer.get("addr") or "") else "4" if peer.get("addr") else ""
-        self.tls = " ".join(filter(None, (event.get("tls_protocol_version"), event.get("tls_cipher"))))
+        cipher = (event.get("tls_cipher") or "").removeprefix("TLS_")
+        self.tls = " ".join(filter(None, (event.get("tls_protocol_version"), cipher)))
         self.kind = event["type"]
         code = response.get("enhanced_code") or {}
         if isinstance(code, dict):
@@ -94,9 +105,12 @@ def ways(events):
     return {identity: list(group.values()) for identity, group in made.items()}
 
 
-COLUMNS = (("message", 12, False), ("accepted", 15, False), ("rcpt", 4, True), ("site", 19, False),
-           ("exchanger", 19, False), ("ip", 2, False), ("TLS", 30, False), ("tries", 5, True), ("time", 7, True),
+COLUMNS = (("message", 12, False), ("accepted", 15, False), ("rcpt", 4, True), ("site", 22, False),
+           ("exchanger", 19, False), ("ip", 2, False), ("TLS", 26, False), ("tries", 5, True), ("time", 7, True),
            ("result", 14, False))
+
+
+SITE_COLUMNS = next(columns for title, columns, _ in COLUMNS if title == "site")
 
 
 def _line(cells, kind=None):
@@ -118,13 +132,29 @@ def rows(sent, message_ways):
     for number, way in enumerate(message_ways):
         first = number == 0
         cells = [sent.message.id if first else "", came if first else "", way.recipients,
-                 way.site, way.exchanger, way.family, way.tls or ("clear" if way.family else ""), way.attempts,
+                 names(way.site, SITE_COLUMNS), way.exchanger, way.family, way.tls or ("clear" if way.family else ""), way.attempts,
                  seconds(way.duration_s), way.result]
         lines.append(_line(cells, None if way.kind == "Delivery" else "wait"))
+        past = passed_over(sent, way)
+        if past:
+            lines.append(paint(f"{'':14}went past {', '.join(past)}", "dim"))
     if not message_ways:
         lines.append(_line([sent.message.id, came, len(sent.acknowledged()), "", "", "", "",
                             "", "", "waiting"], "wait"))
     return lines
+
+
+def passed_over(sent, way):
+    """The exchangers of better preference than the one that took the mail, by the MX records."""
+    if way.kind != "Delivery":
+        return []
+    for name in {recipient.rpartition("@")[2] for recipient in sent.message.recipients}:
+        domain = world.domain(name)
+        hosts = [host for _, host in sorted(domain.mx)] if domain else []
+        if way.site == "+".join(sorted(hosts)) and way.exchanger in hosts:
+            return [f"{host} ({'dead' if world.exchanger(host) is None else 'alive'})"
+                    for host in hosts[:hosts.index(way.exchanger)]]
+    return []
 
 
 def delays(events, identities):
@@ -139,15 +169,15 @@ def delays(events, identities):
             for text, count in reasons.items()]
 
 
-def notification_rows(receptions, all_ways, known):
-    """The lines of what the appliance made itself: DSNs."""
+def notification_rows(receptions, all_ways, known, sents):
+    """The lines of what the appliance made itself: DSNs, each with the message that it is about."""
+    about = {identity: sent.message.id for sent in sents for identity in ids_of(sent, receptions)}
     lines = []
     for identity, event in receptions.items():
         if identity in known:
             continue
         for way in all_ways.get(identity, []):
-            recipient = (as_list(event.get("recipient")) or ["?"])[0]
-            lines.append(_line(["", f"DSN to {recipient.split('@')[0]}", way.recipients, way.site, way.exchanger, way.family,
+            lines.append(_line([about.get(event.get("dsn_for"), "?"), "DSN for it", way.recipients, names(way.site, SITE_COLUMNS), way.exchanger, way.family,
                                 way.tls or ("clear" if way.family else ""), way.attempts, seconds(way.duration_s),
                                 way.result], "dim"))
     return lines

@@ -197,6 +197,8 @@ int shell_interact(struct shell *shell)
 	sigaction(SIGINT, &action, &old);
 	history(past, &event, H_SETSIZE, 1000);
 	history(past, &event, H_SETUNIQUE, 1);
+	/* For the prompt, which names the box; without a daemon it is said why, and asked again. */
+	shell_learn(shell);
 	el_set(edit, EL_CLIENTDATA, shell);
 	el_set(edit, EL_PROMPT, prompt);
 	el_set(edit, EL_EDITOR, "emacs");

@@ -34,9 +34,12 @@
 #define COMMANDS_MAX 128
 #define WORDS_MAX    16
 #define POLL_MS	     1000
+#define STARVED_MS   100
 
 struct management {
 	int listener, wake;
+	int reserve;  /**< a descriptor kept for when there is no other */
+	bool starved; /**< there was none: the listening socket rests for a turn */
 	char path[108];
 	char hostname[256];
 	pthread_t thread;
@@ -266,13 +269,33 @@ static void turn_client(struct management *management, struct management_client 
 		 management_client_line(client, &size) != NULL);
 }
 
+/*
+ * The next client. Without a descriptor for it the listening socket would stay readable and the
+ * loop would spin: the reserve is given up for long enough to turn the client away.
+ */
+static int take_client(struct management *management)
+{
+	int fd = accept4(management->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	if (fd >= 0 || (errno != EMFILE && errno != ENFILE))
+		return fd;
+	if (management->reserve >= 0)
+		close(management->reserve);
+	fd = accept4(management->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd >= 0)
+		close(fd);
+	log_warning("management", "client turned away: no file descriptor is free");
+	management->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	management->starved = true;
+	return -1;
+}
+
 static void accept_clients(struct management *management, uint64_t now_us)
 {
 	static const char busy[] = "{\"ok\": false, \"error\": \"too many clients\"}\n";
 	int fd;
 
-	while ((fd = accept4(management->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >=
-	       0) {
+	while ((fd = take_client(management)) >= 0) {
 		ssize_t sent;
 
 		if (management->client_count < CLIENTS_MAX) {
@@ -312,15 +335,18 @@ static void *management_main(void *argument)
 		unsigned count = management->client_count;
 
 		polled[0] = (struct pollfd){.fd = management->wake, .events = POLLIN};
-		polled[1] = (struct pollfd){.fd = management->listener, .events = POLLIN};
+		polled[1] = (struct pollfd){.fd = management->starved ? -1 : management->listener,
+					    .events = POLLIN};
 		for (unsigned i = 0; i < count; i++)
 			polled[i + 2] = (struct pollfd){
 				.fd = management->clients[i]->fd,
 				.events = management_client_has_output(management->clients[i])
 						  ? POLLOUT
 						  : POLLIN};
-		if (poll(polled, count + 2, POLL_MS) < 0 && errno != EINTR)
+		if (poll(polled, count + 2, management->starved ? STARVED_MS : POLL_MS) < 0 &&
+		    errno != EINTR)
 			log_error("management", "poll: %s", strerror(errno));
+		management->starved = false;
 		clock_read(&now);
 		for (unsigned i = 0; i < count; i++) {
 			if (polled[i + 2].revents != 0)
@@ -405,6 +431,7 @@ struct management *management_create(const char *socket_path, char *error)
 	if (management == NULL)
 		abort();
 	management->wake = -1;
+	management->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	management->listener = open_listener(socket_path, error);
 	if (management->listener < 0)
 		goto fail;
@@ -463,5 +490,7 @@ void management_destroy(struct management *management)
 	}
 	if (management->wake >= 0)
 		close(management->wake);
+	if (management->reserve >= 0)
+		close(management->reserve);
 	free(management);
 }

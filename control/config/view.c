@@ -152,16 +152,7 @@ static bool same_stub_zones(const struct resolver_settings *a, const struct reso
 	return same;
 }
 
-static bool same_own_addresses(const struct resolver_settings *a, const struct resolver_settings *b)
-{
-	bool same = a->own_address_count == b->own_address_count;
-
-	for (unsigned i = 0; same && i < a->own_address_count; i++)
-		same = ip_equal(&a->own_addresses[i], &b->own_addresses[i]);
-	return same;
-}
-
-/* A resolver is made at start and keeps its settings. */
+/* A resolver is made at start and keeps its settings but our own addresses. */
 static void differ_resolver(struct difference *d, const struct resolver_settings *a,
 			    const struct resolver_settings *b)
 {
@@ -178,8 +169,6 @@ static void differ_resolver(struct difference *d, const struct resolver_settings
 	       "resolver trust-anchor", old, new_);
 	differ(d, a->allow_private_addresses == b->allow_private_addresses,
 	       "resolver allow-private-addresses", old, new_);
-	differ(d, same_own_addresses(a, b), "own addresses, by which the resolver knows this box",
-	       old, new_);
 	differ_number(d, "resolver cache entries", a->cache_entries, b->cache_entries);
 	differ_number(d, "resolver timeout", a->timeout_us, b->timeout_us);
 }

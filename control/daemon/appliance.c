@@ -5,6 +5,7 @@
 #include "control/daemon/captures.h"
 #include "control/daemon/thread.h"
 #include "control/daemon/views.h"
+#include "control/directory_lock.h"
 #include "control/telemetry/log.h"
 #include "drivers/disk/disk.h"
 
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define ERROR_TEXT 256
 /* Of DPDK's memory; the rest is for its own structures. */
@@ -387,6 +389,17 @@ static int publish_first_view(struct appliance *appliance, char *error)
 	return 0;
 }
 
+/* Two daemons on one spool or one event log would destroy both. */
+static int lock_directories(struct appliance *appliance, const struct config_system *system,
+			    char *error)
+{
+	appliance->locks[0] = directory_lock(system->event_directory, "events", error);
+	if (appliance->locks[0] < 0)
+		return appliance->locks[0];
+	appliance->locks[1] = directory_lock(system->spool_directory, "spool", error);
+	return appliance->locks[1] < 0 ? appliance->locks[1] : 0;
+}
+
 int appliance_start(struct appliance *appliance, char *error)
 {
 	const struct config_system *system = config_system(appliance->configuration);
@@ -413,7 +426,9 @@ int appliance_start(struct appliance *appliance, char *error)
 		snprintf(error, ERROR_TEXT, "out of memory");
 		return -ENOMEM;
 	}
-	code = open_events(appliance, system, error);
+	code = lock_directories(appliance, system, error);
+	if (code == 0)
+		code = open_events(appliance, system, error);
 	if (code < 0)
 		return code;
 	appliance->users = users_create(appliance->configuration, error);
@@ -496,6 +511,8 @@ void appliance_tick(struct appliance *appliance)
 
 struct adoption {
 	struct queue_shard *shard;
+	struct resolver *resolver;
+	const struct resolver_settings *resolver_settings;
 	const struct queue_settings_view *view;
 };
 
@@ -505,6 +522,12 @@ static void adopt_in_shard(void *argument)
 	struct mr_now now;
 
 	clock_read(&now);
+	/* Before new work: an exchanger that is us by now must be known as such. */
+	if (adoption->resolver->set_own_addresses(
+		    adoption->resolver, adoption->resolver_settings->own_addresses,
+		    adoption->resolver_settings->own_address_count) < 0)
+		log_error("config",
+			  "no memory: the resolver knows this box by its former addresses");
 	queue_shard_configure(adoption->shard, adoption->view, &now);
 }
 
@@ -600,6 +623,8 @@ static int adopt(struct appliance *appliance, struct configuration *next, json_t
 	}
 	for (unsigned i = 0; i < appliance->shard_count; i++) {
 		struct adoption adoption = {.shard = appliance->shards[i].shard,
+					    .resolver = appliance->shards[i].resolver,
+					    .resolver_settings = config_resolver(next),
 					    .view = queue_view(next, appliance->revision + 1)};
 
 		executor_call(appliance->shards[i].executor, adopt_in_shard, &adoption);
@@ -717,6 +742,9 @@ void appliance_stop(struct appliance *appliance)
 	tls_ticket_keys_wipe(&appliance->ticket_keys);
 	users_destroy(appliance->users);
 	event_log_close(appliance->events);
+	for (unsigned i = 0; i < 2; i++)
+		if (appliance->locks[i] > 0)
+			close(appliance->locks[i]);
 	for (unsigned i = 0; i < appliance->port_count; i++)
 		nic_port_close(appliance->ports[i]);
 	nic_environment_stop();

@@ -59,6 +59,7 @@ struct appliance {
 	atomic_bool stop_workers;
 	unsigned shard_count;
 	struct shard_thread shards[SHARDS_MAX];
+	int locks[2]; /**< of the event and spool directories; 0: not taken */
 	struct event_log *events;
 	struct users *users;
 	struct view_version *views; /**< newest first */

@@ -53,6 +53,12 @@ struct resolver {
 	bool (*poll)(struct resolver *resolver, const struct mr_now *now);
 	/** Descriptor that becomes readable when poll has work, or -1. */
 	int (*descriptor)(struct resolver *resolver);
+	/**
+	 * By which addresses this box is known from now on (a reload); what is cached is judged
+	 * again. @return 0 or -ENOMEM: as before
+	 */
+	int (*set_own_addresses)(struct resolver *resolver, const struct ip_address *addresses,
+				 unsigned count);
 	/** Forget cached answers. @param domain NULL: all */
 	void (*flush)(struct resolver *resolver, const char *domain);
 	void (*destroy)(struct resolver *resolver);

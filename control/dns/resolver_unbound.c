@@ -416,6 +416,24 @@ static void unbound_flush(struct resolver *resolver, const char *domain)
 	dns_cache_forget(of(resolver)->cache, domain ? name : NULL);
 }
 
+static int unbound_set_own_addresses(struct resolver *resolver, const struct ip_address *addresses,
+				     unsigned count)
+{
+	struct unbound_resolver *r = of(resolver);
+	struct ip_address *copy = calloc(count + 1, sizeof(*copy));
+
+	if (!copy)
+		return -ENOMEM;
+	for (unsigned i = 0; i < count; i++)
+		copy[i] = addresses[i];
+	free(r->own_addresses);
+	r->own_addresses = copy;
+	r->settings.own_addresses = copy;
+	r->settings.own_address_count = count;
+	dns_cache_forget(r->cache, NULL);
+	return 0;
+}
+
 static void free_list(struct lookup *head)
 {
 	while (head->next && head->next != head) {
@@ -522,19 +540,18 @@ struct resolver *resolver_unbound_create(const struct resolver_settings *setting
 		.poll = unbound_poll,
 		.descriptor = unbound_descriptor,
 		.flush = unbound_flush,
+		.set_own_addresses = unbound_set_own_addresses,
 		.destroy = unbound_destroy,
 	};
 	r->running.next = r->running.previous = &r->running;
 	r->finished.next = r->finished.previous = &r->finished;
 	r->settings = *settings;
-	r->own_addresses = calloc(settings->own_address_count + 1, sizeof(struct ip_address));
 	r->cache = dns_cache_create(entries);
 	r->context = ub_ctx_create();
-	if (!r->own_addresses || !r->cache || !r->context)
+	if (!r->cache || !r->context ||
+	    unbound_set_own_addresses(&r->resolver, settings->own_addresses,
+				      settings->own_address_count) < 0)
 		goto no_memory;
-	for (unsigned i = 0; i < settings->own_address_count; i++)
-		r->own_addresses[i] = settings->own_addresses[i];
-	r->settings.own_addresses = r->own_addresses;
 	if (configure(r, settings, error) < 0) {
 		unbound_destroy(&r->resolver);
 		return NULL;

@@ -250,7 +250,10 @@ static void put_response(struct text_buffer *buffer, const struct event *event)
 		PUT(buffer, "}");
 	}
 	put_name(buffer, "content");
-	event_put_string(buffer, event->reply_text != NULL ? event->reply_text : "");
+	/* Behind the codes a reply has a blank. */
+	event_put_string(buffer, event->reply_text != NULL
+					 ? event->reply_text + strspn(event->reply_text, " ")
+					 : "");
 	member_text(buffer, "command", event->phase);
 	put_name(buffer, "remote");
 	if (event->reply_remote)

@@ -225,6 +225,24 @@ static void exchangers_come_with_their_addresses(void **state)
 	assert_in_range(r.ttl_s, 30, 300);
 }
 
+static void RFC5321_5_1_addresses_that_become_ours_are_known_at_once(void **state)
+{
+	struct resolver *resolver = fixture->resolver;
+	struct ip_address ours;
+	struct resolution r;
+
+	(void)state;
+	resolve("implicit.mail.example", &r);
+	assert_int_equal(r.status, RESOLUTION_OK);
+	ours = r.hosts[0].address;
+	assert_int_equal(resolver->set_own_addresses(resolver, &ours, 1), 0);
+	resolve("implicit.mail.example", &r);
+	assert_int_equal(r.status, RESOLUTION_LOOP);
+	assert_int_equal(resolver->set_own_addresses(resolver, NULL, 0), 0);
+	resolve("implicit.mail.example", &r);
+	assert_int_equal(r.status, RESOLUTION_OK);
+}
+
 static void a_domain_without_mx_is_its_own_exchanger(void **state)
 {
 	struct resolution r;
@@ -345,6 +363,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(exchangers_come_with_their_addresses),
+		cmocka_unit_test(RFC5321_5_1_addresses_that_become_ours_are_known_at_once),
 		cmocka_unit_test(a_domain_without_mx_is_its_own_exchanger),
 		cmocka_unit_test(RFC7505_null_mx_takes_no_mail),
 		cmocka_unit_test(C14_only_nxdomain_says_that_a_domain_does_not_exist),

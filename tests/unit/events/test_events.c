@@ -171,7 +171,7 @@ static void a_delivery_has_the_fields_of_the_field(void **state)
 	event.enhanced = (struct enhanced_code){2, 1, 5};
 	event.reply_text = "2.1.5 Ok";
 	event.reply_remote = true;
-	event.phase = "dot";
+	event.phase = "end-of-data";
 	event.tls_version = "TLSv1.3";
 	event.tls_cipher = "TLS_AES_128_GCM_SHA256";
 	event.session = 0xabc;
@@ -193,7 +193,7 @@ static void a_delivery_has_the_fields_of_the_field(void **state)
 	assert_string_equal(text_in(j, "next_attempt"), "2026-11-22T16:38:02.000001Z");
 	response = json_object_get(j, "response");
 	assert_int_equal(json_integer_value(json_object_get(response, "code")), 250);
-	assert_string_equal(text_in(response, "command"), "dot");
+	assert_string_equal(text_in(response, "command"), "end-of-data");
 	assert_true(json_is_true(json_object_get(response, "remote")));
 	code = json_object_get(response, "enhanced_code");
 	assert_int_equal(json_integer_value(json_object_get(code, "detail")), 5);
