@@ -95,7 +95,8 @@ struct worker_load {
 	uint64_t sleeps;
 	uint64_t handed_off; /**< frames given to another worker */
 	uint64_t handed_in;
-	uint64_t hand_off_full; /**< frames dropped because the other worker's ring was full */
+	uint64_t hand_off_full;	 /**< frames dropped because the other worker's ring was full */
+	uint64_t drop_segmented; /**< frames dropped because they came in several buffers */
 };
 struct worker_load *worker_load(struct worker *worker);
 

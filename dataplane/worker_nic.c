@@ -45,6 +45,8 @@ static unsigned receive(struct loop_state *state, struct frame **frames)
 
 			if (frame)
 				frames[n++] = frame;
+			else
+				state->load->drop_segmented++;
 		}
 	}
 	return n;

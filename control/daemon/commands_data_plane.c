@@ -313,6 +313,7 @@ static json_t *show_counters(void *context, json_t *arguments, char *error)
 	struct net_counters net = {0};
 	struct smtp_server_counters server = {0};
 	struct path_counters path = {0};
+	uint64_t hand_off_full = 0, drop_segmented = 0;
 	json_t *list = json_array();
 
 	(void)arguments;
@@ -320,6 +321,8 @@ static json_t *show_counters(void *context, json_t *arguments, char *error)
 	for (unsigned i = 0; i < appliance->worker_count; i++) {
 		struct worker *w = appliance->workers[i].worker;
 
+		hand_off_full += worker_load(w)->hand_off_full;
+		drop_segmented += worker_load(w)->drop_segmented;
 #define X(name, text) net.name += net_stack_counters(worker_stack(w))->name;
 		NET_COUNTERS(X)
 #undef X
@@ -330,6 +333,10 @@ static json_t *show_counters(void *context, json_t *arguments, char *error)
 		PATH_COUNTERS(X)
 #undef X
 	}
+	add_counter(list, "worker", "hand_off_full",
+		    "frames dropped: the ring to their owner was full", hand_off_full);
+	add_counter(list, "worker", "drop_segmented",
+		    "frames dropped: larger than a buffer, they came in several", drop_segmented);
 #define X(name, text) add_counter(list, "net", #name, text, net.name);
 	NET_COUNTERS(X)
 #undef X

@@ -55,6 +55,16 @@ static uint64_t load_handed_off(struct worker *worker)
 	return worker_load(worker)->handed_off;
 }
 
+static uint64_t load_hand_off_full(struct worker *worker)
+{
+	return worker_load(worker)->hand_off_full;
+}
+
+static uint64_t load_drop_segmented(struct worker *worker)
+{
+	return worker_load(worker)->drop_segmented;
+}
+
 static uint64_t sessions_in(struct worker *worker)
 {
 	return smtp_server_sessions(worker_server(worker));
@@ -78,6 +88,12 @@ static void collect_workers(struct appliance *a, struct metric_writer *w)
 		       "counter", load_idle);
 	worker_samples(a, w, "millrace_worker_handed_off_total", "frames handed to another worker",
 		       "counter", load_handed_off);
+	worker_samples(a, w, "millrace_worker_hand_off_full_total",
+		       "frames dropped because the ring to their owner was full", "counter",
+		       load_hand_off_full);
+	worker_samples(a, w, "millrace_worker_drop_segmented_total",
+		       "frames dropped because they came in several buffers", "counter",
+		       load_drop_segmented);
 	worker_samples(a, w, "millrace_sessions_in", "SMTP sessions of senders", "gauge",
 		       sessions_in);
 	worker_samples(a, w, "millrace_sessions_out", "SMTP sessions to receivers", "gauge",
