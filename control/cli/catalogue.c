@@ -15,6 +15,7 @@ static const struct catalogue_entry groups[] = {
 	{"show", "look at something; changes nothing"},
 	{"request", "do something now"},
 	{"request queue", "retry or delete what is queued"},
+	{"request capture", "packet captures"},
 	{"request config", "check or adopt the configuration file"},
 	{"request system", "drain before a stop"},
 };

@@ -20,6 +20,8 @@
 	X(SHOW_WORKERS, "show workers", "load, sessions and memory of each worker core")      \
 	X(SHOW_COUNTERS, "show counters",                                                     \
 	  "every counter that is not zero: traffic, drops, refusals")                         \
+	X(SHOW_CAPTURES, "show captures",                                                     \
+	  "packet captures: those that run and the last that ended")                          \
 	X(SHOW_SPOOL, "show spool", "the durable log: space, commits, latency")               \
 	X(SHOW_MEMORY, "show memory", "budgets and their use")                                \
 	X(SHOW_CERTIFICATES, "show certificates", "certificates of the listeners")            \
@@ -28,6 +30,9 @@
 	X(REQUEST_QUEUE_RETRY, "request queue retry", "attempt now")                          \
 	X(REQUEST_QUEUE_DELETE, "request queue delete",                                       \
 	  "remove from the queue, without a notice to the sender")                            \
+	X(REQUEST_CAPTURE_START, "request capture start",                                     \
+	  "copy packets of a port or a session to a pcapng file")                             \
+	X(REQUEST_CAPTURE_STOP, "request capture stop", "end a capture")                      \
 	X(REQUEST_CONFIG_CHECK, "request config check",                                       \
 	  "read the file and say all that is wrong with it")                                  \
 	X(REQUEST_CONFIG_RELOAD, "request config reload",                                     \

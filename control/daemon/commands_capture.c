@@ -103,32 +103,30 @@ static const struct command_argument stop_arguments[] = {
 };
 
 static const struct command_column capture_columns[] = {
-	{"capture", "Capture", "text"},	  {"of", "Of", "text"},	      {"state", "State", "text"},
-	{"packets", "Packets", "count"},  {"bytes", "Size", "bytes"}, {"missed", "Missed", "count"},
-	{"begin_us", "Begin", "time_us"}, {"file", "File", "text"},   {NULL, NULL, NULL},
+	{"capture", "Capture", "text", 0},
+	{"of", "Of", "text", 0},
+	{"state", "State", "text", 0},
+	{"packets", "Packets", "count", 0},
+	{"bytes", "Size", "bytes", 0},
+	{"missed", "Missed", "count", 1},
+	{"begin_us", "Begin", "time_us", 2},
+	{"file", "File", "note", 0},
+	{NULL, NULL, NULL, 0},
 };
 
 void commands_register_captures(struct management *management, struct appliance *appliance)
 {
-	static struct command commands[] = {
-		{.words = "show captures",
-		 .help = "packet captures: those that run and the last that ended",
-		 .columns = capture_columns,
-		 .run = show_captures},
-		{.words = "request capture start",
-		 .help = "copy packets of a port or a session to a pcapng file",
+	static const struct daemon_command commands[] = {
+		{.name = CATALOGUE_SHOW_CAPTURES, .columns = capture_columns, .run = show_captures},
+		{.name = CATALOGUE_REQUEST_CAPTURE_START,
 		 .arguments = start_arguments,
 		 .changes = true,
 		 .run = request_start},
-		{.words = "request capture stop",
-		 .help = "end a capture",
+		{.name = CATALOGUE_REQUEST_CAPTURE_STOP,
 		 .arguments = stop_arguments,
 		 .changes = true,
 		 .run = request_stop},
 	};
 
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-		commands[i].context = appliance;
-		management_add(management, &commands[i]);
-	}
+	commands_add(management, appliance, commands, sizeof(commands) / sizeof(commands[0]));
 }
