@@ -12,6 +12,7 @@
 #define ETHERNET	   14u
 #define QUEUE_DEFAULT	   400u
 #define REORDER_DEFAULT_US 5000u
+#define NEVER		   UINT64_MAX
 
 struct flight {
 	uint64_t arrives_us;
@@ -28,7 +29,11 @@ struct sim_link {
 	size_t count;
 	size_t capacity;
 	uint64_t order;
-	uint64_t free_us;      /* when the transmitter is free */
+	uint64_t *leaving; /* a ring: when each packet in transmission or waiting is gone */
+	uint32_t leaving_room;
+	uint32_t leaving_first;
+	uint32_t leaving_count;
+	uint64_t free_ns;      /* when the transmitter is free */
 	uint64_t last_arrival; /* of packets that keep their order */
 	bool bad;	       /* Gilbert state */
 };
@@ -48,7 +53,26 @@ void sim_link_destroy(struct sim_link *link)
 	for (size_t i = 0; i < link->count; i++)
 		free(link->heap[i].data);
 	free(link->heap);
+	free(link->leaving);
 	free(link);
+}
+
+/* Room for those that wait and the one in transmission; a queue that shrinks keeps what it has. */
+static void size_queue(struct sim_link *link)
+{
+	uint32_t room = link->settings.queue_packets + 1;
+	uint64_t *ring;
+
+	if (room <= link->leaving_room)
+		return;
+	ring = malloc(room * sizeof(*ring));
+	assert(ring != NULL);
+	for (uint32_t i = 0; i < link->leaving_count; i++)
+		ring[i] = link->leaving[(link->leaving_first + i) % link->leaving_room];
+	free(link->leaving);
+	link->leaving = ring;
+	link->leaving_room = room;
+	link->leaving_first = 0;
 }
 
 void sim_link_change(struct sim_link *link, const struct sim_link_settings *settings)
@@ -58,6 +82,7 @@ void sim_link_change(struct sim_link *link, const struct sim_link_settings *sett
 		link->settings.queue_packets = QUEUE_DEFAULT;
 	if (link->settings.reorder_us == 0)
 		link->settings.reorder_us = REORDER_DEFAULT_US;
+	size_queue(link);
 }
 
 static bool chance(struct sim_link *link, double probability)
@@ -152,21 +177,27 @@ static bool lost(struct sim_link *link)
 	return link->bad || chance(link, s->loss);
 }
 
-/* The transmitter's queue. @return when the packet leaves, 0: it does not */
+/* The transmitter's queue. @return when the last bit is out, NEVER: the queue is full */
 static uint64_t leave(struct sim_link *link, size_t size, uint64_t now_us)
 {
 	const struct sim_link_settings *s = &link->settings;
-	uint64_t takes;
+	uint64_t gone_us;
 
 	if (s->rate_bits == 0)
 		return now_us;
-	takes = size * 8 * 1000000 / s->rate_bits + 1;
-	if (link->free_us > now_us && link->free_us - now_us > takes * s->queue_packets) {
-		link->counters.overflowed++;
-		return 0;
+	while (link->leaving_count > 0 && link->leaving[link->leaving_first] <= now_us) {
+		link->leaving_first = (link->leaving_first + 1) % link->leaving_room;
+		link->leaving_count--;
 	}
-	link->free_us = (link->free_us > now_us ? link->free_us : now_us) + takes;
-	return link->free_us;
+	if (link->leaving_count > s->queue_packets) {
+		link->counters.overflowed++;
+		return NEVER;
+	}
+	link->free_ns = (link->free_ns > now_us * 1000 ? link->free_ns : now_us * 1000) +
+			size * 8 * 1000000000 / s->rate_bits;
+	gone_us = (link->free_ns + 999) / 1000;
+	link->leaving[(link->leaving_first + link->leaving_count++) % link->leaving_room] = gone_us;
+	return gone_us;
 }
 
 static void in_order(struct sim_link *link, uint64_t *arrives)
@@ -188,7 +219,7 @@ void sim_link_send(struct sim_link *link, const void *data, size_t size, uint64_
 		return;
 	}
 	arrives = leave(link, size, now_us);
-	if (arrives == 0)
+	if (arrives == NEVER)
 		return;
 	if (s->down || lost(link)) {
 		link->counters.lost++;
@@ -217,7 +248,7 @@ void sim_link_send_surely(struct sim_link *link, const void *data, size_t size, 
 	assert(size <= FRAME_MAX);
 	link->counters.sent++;
 	arrives = leave(link, size, now_us);
-	if (arrives == 0)
+	if (arrives == NEVER)
 		return;
 	if (link->settings.down) {
 		link->counters.lost++;
