@@ -3,156 +3,33 @@
  * A link between two interfaces of this network namespace, as bad as it is told to be: delay,
  * jitter, rate, queue, loss (random and in bursts), reordering, duplication, corruption, all from
  * one seed and with a capture of what was delivered. The interfaces are ends of veth pairs, whose
- * other ends may be in any namespace, or TAP devices that it makes ("tap:NAME"). The impairment
- * itself is tests/sim/link, in real time.
+ * other ends may be in any namespace, TAP devices that it makes (the fastest to a kernel) or a
+ * socket that it was given (interface.h). The impairment itself is tests/sim/link, in real time;
+ * addresses may have paths of their own (path.h).
  *
  * Kernel peers on veth leave checksums to hardware that is not there; they are finished here.
  * Segments larger than a frame (GSO) cannot be delivered: switch that off on the peers (ethtool -K
  * PEER tso off gso off); each is counted.
  */
-#include "dataplane/net/checksum.h"
 #include "drivers/clock.h"
-#include "tests/sim/link/link.h"
+#include "perf/emulator/interface.h"
+#include "perf/emulator/path.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
-#include <linux/if.h>
-#include <linux/if_ether.h>
-#include <linux/if_packet.h>
-#include <linux/if_tun.h>
-#include <linux/virtio_net.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include <sys/prctl.h>
 
-#define FRAME_MAX 2048u
-#define GSO_MAX	  70000u
-#define BURST	  64u
-
-struct side {
-	const char *name;
-	int fd;
-	bool packet_socket;
-	struct sim_link *out; /* towards the other side */
-	uint64_t oversized;
-	uint64_t refused; /* the interface did not take it */
-};
+#define BURST	64u
+#define LATE_US 1000u
 
 static volatile sig_atomic_t stop;
 
 static void on_signal(int number)
 {
 	stop = 1;
-}
-
-static void die(const char *what, const char *name)
-{
-	fprintf(stderr, "emulator: %s: %s: %s\n", name, what, strerror(errno));
-	exit(1);
-}
-
-/* --- the interfaces --- */
-static int open_tap(const char *name)
-{
-	struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI};
-	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK);
-
-	if (fd < 0)
-		die("/dev/net/tun", name);
-	strncpy(request.ifr_name, name, IFNAMSIZ - 1);
-	if (ioctl(fd, TUNSETIFF, &request) != 0)
-		die("cannot make the TAP device", name);
-	return fd;
-}
-
-static int open_packet(const char *name)
-{
-	struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_protocol = htobe16(ETH_P_ALL)};
-	struct packet_mreq promiscuous = {.mr_type = PACKET_MR_PROMISC};
-	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK, 0);
-	struct ifreq request = {0};
-	int one = 1, room = 8 << 20;
-
-	strncpy(request.ifr_name, name, IFNAMSIZ - 1);
-	if (fd < 0 || ioctl(fd, SIOCGIFINDEX, &request) != 0)
-		die("no such interface", name);
-	address.sll_ifindex = request.ifr_ifindex;
-	promiscuous.mr_ifindex = request.ifr_ifindex;
-	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
-	if (setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)) != 0 ||
-	    setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &promiscuous, sizeof(promiscuous)) !=
-		    0 ||
-	    bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
-		die("cannot capture", name);
-	return fd;
-}
-
-static void open_side(struct side *side, const char *name)
-{
-	side->name = name;
-	side->packet_socket = strncmp(name, "tap:", 4) != 0;
-	side->fd = side->packet_socket ? open_packet(name) : open_tap(name + 4);
-}
-
-/* What the peer's kernel left to its hardware. */
-static void finish_checksum(uint8_t *frame, size_t size, const struct virtio_net_hdr *header)
-{
-	size_t start = header->csum_start, field = start + header->csum_offset;
-
-	if ((header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) == 0 || start >= size || field + 2 > size)
-		return;
-	/* The field holds the sum of the pseudo-header. */
-	checksum_store(frame + field, checksum_add(0, frame + start, size - start));
-}
-
-/* @return size of the frame, 0: nothing, -1: not for us */
-static ssize_t receive(struct side *side, uint8_t *frame)
-{
-	struct virtio_net_hdr header;
-	struct sockaddr_ll from;
-	struct iovec parts[2] = {{&header, sizeof(header)}, {frame, GSO_MAX}};
-	struct msghdr message = {
-		.msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = parts, .msg_iovlen = 2};
-	ssize_t size;
-
-	if (!side->packet_socket) {
-		size = read(side->fd, frame, FRAME_MAX);
-		return size > 0 ? size : 0;
-	}
-	size = recvmsg(side->fd, &message, 0);
-	if (size <= (ssize_t)sizeof(header))
-		return 0;
-	size -= (ssize_t)sizeof(header);
-	if (from.sll_pkttype == PACKET_OUTGOING)
-		return -1;
-	if (size > (ssize_t)FRAME_MAX || header.gso_type != VIRTIO_NET_HDR_GSO_NONE) {
-		if (side->oversized++ == 0)
-			fprintf(stderr,
-				"emulator: %s: segments of %zd bytes; switch TSO and GSO "
-				"off on its peer\n",
-				side->name, size);
-		return -1;
-	}
-	finish_checksum(frame, (size_t)size, &header);
-	return size;
-}
-
-static void transmit(struct side *side, uint8_t *frame, size_t size)
-{
-	struct virtio_net_hdr header = {0};
-	struct iovec parts[2] = {{&header, sizeof(header)}, {frame, size}};
-	struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
-	ssize_t sent =
-		side->packet_socket ? sendmsg(side->fd, &message, 0) : write(side->fd, frame, size);
-
-	if (sent < 0)
-		side->refused++;
 }
 
 /* --- the capture --- */
@@ -162,7 +39,7 @@ static FILE *capture_open(const char *path)
 	FILE *file = fopen(path, "wb");
 
 	if (file == NULL)
-		die("cannot write", path);
+		interface_die("cannot write", path);
 	fwrite(header, sizeof(header), 1, file);
 	return file;
 }
@@ -183,10 +60,10 @@ static void capture(FILE *file, const uint8_t *frame, size_t size)
 }
 
 /* --- the loop --- */
-static void take_in(struct side *side, uint8_t *frame)
+static void take_in(struct path_set *set, struct interface *from, unsigned side, uint8_t *frame)
 {
 	for (unsigned i = 0; i < BURST; i++) {
-		ssize_t size = receive(side, frame);
+		ssize_t size = interface_receive(from, frame);
 		struct mr_now now;
 
 		if (size == 0)
@@ -194,217 +71,165 @@ static void take_in(struct side *side, uint8_t *frame)
 		if (size < 0)
 			continue;
 		clock_read(&now);
-		sim_link_send(side->out, frame, (size_t)size, now.mono_us);
+		sim_link_send(path_of(set, frame, (size_t)size)->out[side], frame, (size_t)size,
+			      now.mono_us);
 	}
 }
 
-static void put_out(struct sim_link *link, struct side *to, uint8_t *frame, FILE *file)
+static void put_out(struct path *path, unsigned side, struct interface *to, uint8_t *frame,
+		    FILE *file)
 {
+	struct sim_link *link = path->out[side];
 	struct mr_now now;
-	size_t size;
 
 	clock_read(&now);
-	while ((size = sim_link_receive(link, frame, now.mono_us)) != 0) {
-		transmit(to, frame, size);
+	while (sim_link_next(link) <= now.mono_us) {
+		uint64_t late_us = now.mono_us - sim_link_next(link);
+		size_t size = sim_link_receive(link, frame, now.mono_us);
+
+		path->late[side] += late_us > LATE_US;
+		if (late_us > path->late_max_us[side])
+			path->late_max_us[side] = late_us;
+		interface_transmit(to, frame, size);
 		capture(file, frame, size);
 	}
 }
 
-static void nap(const struct side *a, const struct side *b)
+static void nap(const struct path_set *set, const struct interface sides[2])
 {
-	struct pollfd fds[2] = {{.fd = a->fd, .events = POLLIN}, {.fd = b->fd, .events = POLLIN}};
-	uint64_t next = sim_link_next(a->out), other = sim_link_next(b->out), wait;
+	struct pollfd fds[2] = {{.fd = sides[0].fd, .events = POLLIN},
+				{.fd = sides[1].fd, .events = POLLIN}};
+	uint64_t next = path_next(set), wait;
 	struct timespec time = {.tv_sec = 1};
 	struct mr_now now;
 
 	clock_read(&now);
-	if (other < next)
-		next = other;
 	wait = next > now.mono_us ? next - now.mono_us : 0;
 	if (wait < US_PER_S)
 		time = (struct timespec){.tv_nsec = (long)wait * 1000};
 	ppoll(fds, 2, &time, NULL);
 }
 
-static void run(struct side *a, struct side *b, FILE *file, uint64_t duration_us)
+static void run(struct path_set *set, struct interface sides[2], FILE *file, uint64_t duration_us)
 {
-	static uint8_t frame[GSO_MAX];
+	static uint8_t frame[INTERFACE_ROOM];
 	struct mr_now now;
 	uint64_t end;
 
 	clock_read(&now);
 	end = duration_us != 0 ? now.mono_us + duration_us : MR_NEVER;
 	while (!stop && now.mono_us < end) {
-		take_in(a, frame);
-		take_in(b, frame);
-		put_out(a->out, b, frame, file);
-		put_out(b->out, a, frame, file);
-		nap(a, b);
+		for (unsigned side = 0; side < 2; side++)
+			take_in(set, &sides[side], side, frame);
+		for (unsigned i = 0; i < set->count; i++)
+			for (unsigned side = 0; side < 2; side++)
+				put_out(&set->paths[i], side, &sides[1 - side], frame, file);
+		nap(set, sides);
 		clock_read(&now);
 	}
 }
 
-static void report(FILE *to, const struct side *side, bool last)
-{
-	const struct sim_link_counters *c = sim_link_counters(side->out);
-
-	fprintf(to,
-		"  {\"from\": \"%s\", \"sent\": %lu, \"delivered\": %lu, \"lost\": %lu, "
-		"\"overflowed\": %lu, \"duplicated\": %lu, \"reordered\": %lu, \"corrupted\": %lu, "
-		"\"too_big\": %lu, \"oversized\": %lu}%s\n",
-		side->name, c->sent, c->delivered, c->lost, c->overflowed, c->duplicated,
-		c->reordered, c->corrupted, c->too_big, side->oversized, last ? "" : ",");
-}
-
 static const char usage[] =
-	"usage: emulator [options] INTERFACE INTERFACE      (an interface, or tap:NAME to make one)\n"
+	"usage: emulator [options] INTERFACE INTERFACE\n"
+	"an interface is NAME, tap:NAME (made) or fd:NUMBER (a SOCK_SEQPACKET socket), and @FILE behind it\n"
+	"names another network namespace\n"
 	"  --delay MS       each way              --jitter MS       uniform, added, order is kept\n"
 	"  --rate MBIT      per second, each way  --queue PACKETS   waiting for the rate (400)\n"
-	"  --loss %         random                --burst IN,OUT    %: enter and leave a bad spell\n"
+	"  --loss %         random                --burst IN/OUT    %: enter and leave a bad spell\n"
 	"  --reorder %      late by               --reorder-by MS   (5)\n"
 	"  --duplicate %    sent twice            --corrupt %       one bit flipped\n"
 	"  --mtu BYTES      larger ones vanish    --seed N          same seed, same fate\n"
+	"  --path PREFIX,delay=MS,rate=MBIT,...   links of their own for an address prefix; repeatable\n"
 	"  --pcap FILE      what was delivered    --json FILE       counters at the end (- : stdout)\n"
 	"  --duration S     then end              SIGINT, SIGTERM end it too; \"ready\" on stdout when it runs\n";
 
-static double number(const char *text, double limit)
-{
-	char *end;
-	double value = strtod(text, &end);
-
-	if (end == text || *end != '\0' || !(value >= 0 && value <= limit)) {
-		fprintf(stderr, "emulator: %s is not a number from 0 to %g\n", text, limit);
-		exit(2);
-	}
-	return value;
-}
-
 struct arguments {
-	struct sim_link_settings link;
-	uint64_t seed;
+	struct path_set set;
 	uint64_t duration_us;
 	FILE *pcap;
 	const char *json;
 };
 
-static void parse_burst(struct sim_link_settings *link, char *text)
-{
-	char *comma = strchr(text, ',');
-
-	if (comma == NULL) {
-		fputs(usage, stderr);
-		exit(2);
-	}
-	*comma = '\0';
-	link->burst_enter = number(text, 100) / 100;
-	link->burst_leave = number(comma + 1, 100) / 100;
-}
-
-static struct arguments parse(int count, char **texts)
+static void parse(int count, char **texts, struct arguments *a)
 {
 	static const struct option options[] = {
-		{"delay", 1, NULL, 'd'},     {"jitter", 1, NULL, 'j'},
-		{"rate", 1, NULL, 'r'},	     {"queue", 1, NULL, 'q'},
-		{"loss", 1, NULL, 'l'},	     {"burst", 1, NULL, 'b'},
-		{"reorder", 1, NULL, 'o'},   {"reorder-by", 1, NULL, 'O'},
-		{"duplicate", 1, NULL, 'D'}, {"corrupt", 1, NULL, 'c'},
-		{"mtu", 1, NULL, 'm'},	     {"seed", 1, NULL, 's'},
-		{"pcap", 1, NULL, 'p'},	     {"json", 1, NULL, 'J'},
-		{"duration", 1, NULL, 't'},  {"help", 0, NULL, 'h'},
-		{NULL, 0, NULL, 0},
+		{"delay", 1, NULL, 0},	    {"jitter", 1, NULL, 0},	{"rate", 1, NULL, 0},
+		{"queue", 1, NULL, 0},	    {"loss", 1, NULL, 0},	{"burst", 1, NULL, 0},
+		{"reorder", 1, NULL, 0},    {"reorder-by", 1, NULL, 0}, {"duplicate", 1, NULL, 0},
+		{"corrupt", 1, NULL, 0},    {"mtu", 1, NULL, 0},	{"seed", 1, NULL, 0},
+		{"path", 1, NULL, 'P'},	    {"pcap", 1, NULL, 'p'},	{"json", 1, NULL, 'J'},
+		{"duration", 1, NULL, 't'}, {"help", 0, NULL, 'h'},	{NULL, 0, NULL, 0},
 	};
-	struct arguments a = {.seed = 1};
-	int option;
+	int option, at;
 
-	while ((option = getopt_long(count, texts, "", options, NULL)) != -1) {
+	a->set.count = 1;
+	a->set.paths[0].seed = 1;
+	while ((option = getopt_long(count, texts, "", options, &at)) != -1) {
 		switch (option) {
-		case 'd':
-			a.link.delay_us = (uint64_t)(number(optarg, 60000) * 1000);
+		case 0:
+			path_set_option(&a->set.paths[0], options[at].name, optarg);
 			break;
-		case 'j':
-			a.link.jitter_us = (uint64_t)(number(optarg, 60000) * 1000);
-			break;
-		case 'r':
-			a.link.rate_bits = (uint64_t)(number(optarg, 1e6) * 1e6);
-			break;
-		case 'q':
-			a.link.queue_packets = (uint32_t)number(optarg, 1e6);
-			break;
-		case 'l':
-			a.link.loss = number(optarg, 100) / 100;
-			break;
-		case 'b':
-			parse_burst(&a.link, optarg);
-			break;
-		case 'o':
-			a.link.reorder = number(optarg, 100) / 100;
-			break;
-		case 'O':
-			a.link.reorder_us = (uint64_t)(number(optarg, 60000) * 1000);
-			break;
-		case 'D':
-			a.link.duplicate = number(optarg, 100) / 100;
-			break;
-		case 'c':
-			a.link.corrupt = number(optarg, 100) / 100;
-			break;
-		case 'm':
-			a.link.mtu = (uint32_t)number(optarg, 65535);
-			break;
-		case 's':
-			a.seed = (uint64_t)number(optarg, 9e15);
+		case 'P':
+			path_add(&a->set, optarg);
 			break;
 		case 'p':
-			a.pcap = capture_open(optarg);
+			a->pcap = capture_open(optarg);
 			break;
 		case 'J':
-			a.json = optarg;
+			a->json = optarg;
 			break;
 		case 't':
-			a.duration_us = (uint64_t)(number(optarg, 1e6) * 1e6);
+			a->duration_us = (uint64_t)(path_number(optarg, 1e6) * 1e6);
 			break;
 		default:
 			fputs(usage, option == 'h' ? stdout : stderr);
 			exit(option == 'h' ? 0 : 2);
 		}
 	}
-	return a;
+	if (count - optind != 2) {
+		fputs(usage, stderr);
+		exit(2);
+	}
+}
+
+static void report(const struct arguments *a, const struct interface sides[2])
+{
+	const char *const names[2] = {sides[0].name, sides[1].name};
+	const uint64_t oversized[2] = {sides[0].oversized, sides[1].oversized};
+	const uint64_t refused[2] = {sides[0].refused, sides[1].refused};
+	FILE *json = stdout;
+
+	if (strcmp(a->json, "-") != 0)
+		json = fopen(a->json, "w");
+	if (json == NULL)
+		interface_die("cannot write", a->json);
+	path_report(&a->set, json, names, oversized, refused);
+	if (json != stdout)
+		fclose(json);
 }
 
 int main(int count, char **texts)
 {
-	struct arguments arguments = parse(count, texts);
+	static struct arguments arguments;
 	struct sigaction action = {.sa_handler = on_signal};
-	struct side a = {0}, b = {0};
-	FILE *json = stdout;
+	struct interface sides[2];
 
-	if (count - optind != 2) {
-		fputs(usage, stderr);
-		return 2;
-	}
-	open_side(&a, texts[optind]);
-	open_side(&b, texts[optind + 1]);
-	a.out = sim_link_create(&arguments.link, arguments.seed * 2);
-	b.out = sim_link_create(&arguments.link, arguments.seed * 2 + 1);
+	parse(count, texts, &arguments);
+	prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
+	for (unsigned side = 0; side < 2; side++)
+		interface_open(&sides[side], texts[optind + (int)side]);
+	path_start(&arguments.set);
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	puts("ready");
 	fflush(stdout);
-	run(&a, &b, arguments.pcap, arguments.duration_us);
+	run(&arguments.set, sides, arguments.pcap, arguments.duration_us);
 	if (arguments.pcap != NULL)
 		fclose(arguments.pcap);
-	if (arguments.json != NULL) {
-		if (strcmp(arguments.json, "-") != 0)
-			json = fopen(arguments.json, "w");
-		if (json == NULL)
-			die("cannot write", arguments.json);
-		fputs("[\n", json);
-		report(json, &a, false);
-		report(json, &b, true);
-		fputs("]\n", json);
-		fclose(json);
-	}
-	sim_link_destroy(a.out);
-	sim_link_destroy(b.out);
+	if (arguments.json != NULL)
+		report(&arguments, sides);
+	path_stop(&arguments.set);
+	for (unsigned side = 0; side < 2; side++)
+		interface_close(&sides[side]);
 	return 0;
 }

@@ -16,6 +16,9 @@ struct bench_options {
 void report(const char *name, double value, const char *unit);
 /** The middle one; sorts the values. */
 double median(double *values, unsigned count);
+/** The tenth part of the way up: what an undisturbed round takes on a busy machine, and no lucky
+ * one; sorts the values. */
+double undisturbed(double *values, unsigned count);
 
 /** Opening and closing, cycles by kind of packet, and what data costs. */
 void bench_packets(const struct bench_options *options);

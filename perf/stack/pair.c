@@ -10,7 +10,7 @@
 
 #define FRAME_ROOM	  2048u
 #define TIMER_BUDGET	  1024u
-#define CALIBRATION_STEPS 2000000u
+#define CALIBRATION_STEPS 20000u
 
 struct pair_frame {
 	struct frame frame; /* first: a frame's address is its pair_frame's */
@@ -239,7 +239,7 @@ double tsc_calibration(void)
 {
 	double best = 1e9;
 
-	for (unsigned round = 0; round < 5; round++) {
+	for (unsigned round = 0; round < 500; round++) {
 		volatile uint64_t sink;
 		uint64_t x = round + 1, begin = tsc_now();
 		double cycles;

@@ -86,8 +86,8 @@ int pair_connect(struct pair *pair, uint32_t n, const struct tcp_callbacks *call
 
 /** Cycles of the TSC a second, measured once. */
 double tsc_hz(void);
-/** Cycles of the TSC that a step of a fixed dependent computation takes now: how fast this core
- * is in the same run. */
+/** Cycles of the TSC that a step of a fixed dependent computation takes, undisturbed: how fast this
+ * core is in the same run. */
 double tsc_calibration(void);
 
 static inline uint64_t tsc_now(void)
