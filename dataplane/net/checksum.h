@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The Internet checksum (RFC 1071), eight bytes at a time. Sums are in the machine's byte order
- * until folded. */
+/* The Internet checksum (RFC 1071), in vectors where it is long. Sums are in the machine's byte
+ * order until folded. */
 #ifndef MILLRACE_DATAPLANE_NET_CHECKSUM_H
 #define MILLRACE_DATAPLANE_NET_CHECKSUM_H
 
