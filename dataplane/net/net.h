@@ -41,6 +41,9 @@ struct net_stack_settings {
 	uint32_t flights;
 	uint32_t receive_window; /**< bytes a TCP connection offers; 0: 65,536 */
 	bool ecn;		 /**< offer ECN on connections that we open (RFC 3168) */
+	/** segments leave as the windows allow, not spaced in time: for scripts that watch windows
+	 */
+	bool unpaced;
 	struct frame_pool *frames;
 	struct chunk_pool *chunks; /**< send queues and what on_receive left */
 	struct mr_random *random;
@@ -155,6 +158,8 @@ const struct net_arrivals *net_stack_arrivals(const struct net_stack *stack, uin
 	X(tcp_drop_no_chunk, "no chunk for received data")                \
 	X(tcp_congestion_fallback, "CUBIC: no memory for the one chosen") \
 	X(tcp_spurious, "reductions of a window taken back")              \
+	X(tcp_no_destination, "destination not remembered: none free")    \
+	X(tcp_destination_wait, "bursts held back for a destination")     \
 	X(tcp_no_flight, "not sent: no flight record left")               \
 	X(tcp_ecn_ce, "data marked CE by the path (RFC 3168)")            \
 	X(tcp_ecn_ece, "windows reduced: the peer echoed CE")             \

@@ -7,8 +7,8 @@
 
 /*
  * RFC 9293, 3.10.7.4: only a newer segment moves the window. One that acknowledges more is newer
- * even when it fills a hole: the old window behind the new snd_una would promise what the peer never
- * offered.
+ * even when it fills a hole: the old window behind the new snd_una would promise what the peer
+ * never offered.
  * @return true: it changed
  */
 static bool update_window(struct net_stack *stack, struct tcb *tcb,
@@ -76,6 +76,7 @@ static void deliver(struct net_stack *stack, struct tcb *tcb, const struct tcp_s
 		    const struct tcp_record *r, struct ack_news *news)
 {
 	news->delivered += r->length;
+	rate_on_deliver(stack, tcb, r, &news->rate);
 	if (measurable(tcb, s, r)) {
 		uint32_t rtt = now32(stack) - r->sent_us;
 
@@ -230,6 +231,7 @@ bool tcp_ack_input(struct net_stack *stack, struct tcb *tcb, const struct tcp_se
 	if (news.rtt_us != 0)
 		rtt_sample(tcb, news.rtt_us);
 	probe_on_ack(stack, tcb, s, &news);
+	rate_finish(stack, tcb, &news.rate);
 	if (news.acked > 0 || news.sacked > 0 || news.dsack || news.dupack)
 		recovery_on_ack(stack, tcb, &news);
 	if ((tcb->flags & TCB_FIN_SENT) != 0 && tcb->snd_una == tcb->snd_nxt && news.acked > 0 &&

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The application's side of TCP; see tcp.h. */
+#include "dataplane/tcp/destination.h"
 #include "dataplane/tcp/internal.h"
 #include "dataplane/tcp/tcp.h"
 
@@ -57,7 +58,8 @@ int tcp_connect(struct net_stack *stack, const struct ip_address *local,
 	tcb->ts_offset = tcp_timestamp_offset(layer, tcb);
 	tcb->receive_scale = layer->receive_scale & 15u;
 	tcb->flags = TCB_SACK | TCB_TIMESTAMPS | TCB_ACTIVE | TCB_ACCEPTED | TCB_SYN_DUE;
-	if (stack->settings.ecn)
+	destination_open(stack, tcb);
+	if (stack->settings.ecn && !destination_ecn_broken(stack, tcb))
 		tcb->flags |= TCB_ECN;
 	tcb_set_state(stack, tcb, TCPS_SYN_SENT);
 	tcb_schedule(stack, tcb);

@@ -13,6 +13,7 @@
 static const struct tcp_congestion *const algorithms[] = {
 	[TCP_CUBIC] = &congestion_cubic,
 	[TCP_RENO] = &congestion_reno,
+	[TCP_BBR] = &congestion_bbr,
 };
 #define ALGORITHMS (sizeof(algorithms) / sizeof(algorithms[0]))
 
@@ -60,7 +61,7 @@ void congestion_release(struct net_stack *stack, struct tcb *tcb)
 
 uint32_t congestion_reduce(struct net_stack *stack, struct tcb *tcb, enum congestion_event event)
 {
-	uint32_t ssthresh = congestion_of(tcb)->reduce(tcb, event, now32(stack));
+	uint32_t ssthresh = congestion_of(tcb)->reduce(stack, tcb, event);
 
 	return ssthresh > 2u * tcb->mss ? ssthresh : 2u * tcb->mss; /* RFC 5681, equation 4 */
 }
@@ -110,7 +111,7 @@ static int reno_init(struct net_stack *stack, struct tcb *tcb)
 	return 0;
 }
 
-static uint32_t reno_reduce(struct tcb *tcb, enum congestion_event event, uint32_t now_us)
+static uint32_t reno_reduce(struct net_stack *stack, struct tcb *tcb, enum congestion_event event)
 {
 	return tcb->cwnd / 2;
 }

@@ -49,15 +49,22 @@ struct tcp_congestion {
 	/* The connection ends, or takes another algorithm. NULL: nothing to give back */
 	void (*release)(struct net_stack *stack, struct tcb *tcb);
 	/* @return the new ssthresh; the window follows in recovery.c */
-	uint32_t (*reduce)(struct tcb *tcb, enum congestion_event event, uint32_t now_us);
+	uint32_t (*reduce)(struct net_stack *stack, struct tcb *tcb, enum congestion_event event);
 	/* Move the window after an ACK. */
 	void (*on_ack)(struct net_stack *stack, struct tcb *tcb,
 		       const struct congestion_news *news);
 	/* The recovery is over, or was not due and the state is as before it. NULL: nothing to do
 	 */
-	void (*recovered)(struct tcb *tcb);
+	void (*recovered)(struct net_stack *stack, struct tcb *tcb);
 	/* Nothing was sent for idle_us; the window is cut already, but with own_recovery. */
 	void (*restart)(struct net_stack *stack, struct tcb *tcb, uint32_t idle_us);
+	/* A segment was found lost; in_flight and lost are of it. NULL: not asked for */
+	void (*on_lost)(struct net_stack *stack, struct tcb *tcb, const struct rate_sample *sample,
+			uint32_t size);
+	/* The first segment goes out after all was acknowledged. NULL: not asked for */
+	void (*on_first_send)(struct net_stack *stack, struct tcb *tcb);
+	/* Where the delivery rate is kept. NULL: it is not measured */
+	struct rate_state *(*rate)(struct net_stack *stack, struct tcb *tcb);
 	/* Bytes per second; 0: as fast as the window goes. NULL: by window and round trip */
 	uint64_t (*pacing_rate)(const struct net_stack *stack, const struct tcb *tcb);
 	/* The window in recovery and after a pause is its own affair, not PRR's. */
@@ -66,6 +73,7 @@ struct tcp_congestion {
 
 extern const struct tcp_congestion congestion_cubic; /* cubic.c */
 extern const struct tcp_congestion congestion_reno;  /* congestion.c */
+extern const struct tcp_congestion congestion_bbr;   /* bbr.c */
 
 /* The algorithm of a connection. */
 const struct tcp_congestion *congestion_of(const struct tcb *tcb);
@@ -77,7 +85,7 @@ void congestion_init(struct net_stack *stack, struct tcb *tcb);
 void congestion_release(struct net_stack *stack, struct tcb *tcb);
 /* @return the new ssthresh, at least two segments (RFC 5681, equation 4) */
 uint32_t congestion_reduce(struct net_stack *stack, struct tcb *tcb, enum congestion_event event);
-/* ECE: the path is congested (RFC 3168, 6.1.2), at most once for each window. @return the window
+/* ECE: the path is congested (RFC 3168, 6.1.2); called once for each window. @return the window
  * was reduced, which CWR is to say */
 bool congestion_on_ecn(struct net_stack *stack, struct tcb *tcb);
 /* After a pause of idle_us: RFC 5681, 4.1. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Birth, death and place of a connection: slab, handles, wheel. */
+#include "dataplane/tcp/destination.h"
 #include "dataplane/tcp/internal.h"
 #include "dataplane/tcp/layer.h"
 #include "dataplane/tcp/table.h"
@@ -76,6 +77,7 @@ void tcb_finish(struct net_stack *stack, struct tcb *tcb, enum tcp_close_reason 
 	tcp_receive_free(stack, tcb);
 	board_clear(layer, tcb);
 	flight_give(layer, tcb);
+	destination_close(stack, tcb);
 	congestion_release(stack, tcb);
 	if (known && cold->callbacks->on_closed != NULL)
 		cold->callbacks->on_closed(cold->user, tcb_handle(layer, tcb), reason);
@@ -112,10 +114,11 @@ struct tcb *tcb_of(const struct net_stack *stack, tcp_handle handle)
 
 void tcb_arm(struct net_stack *stack, struct tcb *tcb)
 {
-	uint32_t deadlines[3] = {tcb->rtx_us, tcb->delack_us, tcb->close_us};
+	uint32_t deadlines[4] = {tcb->rtx_us, tcb->delack_us, tcb->close_us,
+				 pacing_deadline(stack->tcp, tcb)};
 	int32_t earliest = INT32_MAX;
 
-	for (unsigned i = 0; i < 3; i++) {
+	for (unsigned i = 0; i < 4; i++) {
 		int32_t ahead = (int32_t)(deadlines[i] - now32(stack));
 
 		if (deadlines[i] != 0 && ahead < earliest)

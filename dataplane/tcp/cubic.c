@@ -44,7 +44,7 @@ static int cubic_init(struct net_stack *stack, struct tcb *tcb)
 }
 
 /* 4.6 and 4.7 */
-static uint32_t cubic_reduce(struct tcb *tcb, enum congestion_event event, uint32_t now_us)
+static uint32_t cubic_reduce(struct net_stack *stack, struct tcb *tcb, enum congestion_event event)
 {
 	float cwnd = (float)tcb->cwnd / tcb->mss;
 	struct cubic c = {0};

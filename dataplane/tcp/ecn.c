@@ -6,6 +6,7 @@
  *
  * Always true: without TCB_ECN none of the other marks is set.
  */
+#include "dataplane/tcp/destination.h"
 #include "dataplane/tcp/internal.h"
 
 /* Windows in a row whose every ACK carried ECE in spite of CWR: the mark means nothing here. */
@@ -59,6 +60,7 @@ void ecn_data_input(struct net_stack *stack, struct tcb *tcb, const struct tcp_s
 static void give_up(struct net_stack *stack, struct tcb *tcb)
 {
 	stack->counters.tcp_ecn_mangled++;
+	destination_set_ecn_broken(stack, tcb);
 	tcb->flags &= ~(uint32_t)(TCB_ECN | TCB_ECE_DUE | TCB_CWR_DUE | TCB_CWR);
 }
 

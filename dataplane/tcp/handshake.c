@@ -5,6 +5,7 @@
  * 2018).
  */
 #include "dataplane/net/wire.h"
+#include "dataplane/tcp/destination.h"
 #include "dataplane/tcp/internal.h"
 
 struct tcp_listener *tcp_find_listener(struct tcp_layer *layer, const struct ip_address *address,
@@ -181,7 +182,9 @@ static void start(struct net_stack *stack, struct tcb *tcb, const struct tcp_seg
 	if ((tcb->flags & TCB_ACTIVE) != 0)
 		tcb->user_timeout_us = TCP_USER_TIMEOUT_US;
 	measure(stack, tcb, s);
+	destination_open(stack, tcb);
 	congestion_init(stack, tcb);
+	destination_apply(stack, tcb);
 	if (cold->retries > 1) /* RFC 6928, 2: more than one SYN was lost (RFC 5681, 3.1) */
 		tcb->cwnd = tcb->mss;
 	tcb->backoff = 0;

@@ -4,6 +4,7 @@
 #define MILLRACE_DATAPLANE_TCP_INTERNAL_H
 
 #include "dataplane/tcp/congestion.h"
+#include "dataplane/tcp/rate.h"
 #include "dataplane/tcp/segment.h"
 #include "dataplane/tcp/tcb.h"
 
@@ -16,7 +17,7 @@
 #define TCP_SEND_QUEUE_MAX   (4096u * 1024u)
 #define TCP_SEND_QUEUE_SHARE 8u	 /* a connection may fill this part of the chunks that are free */
 #define TCP_OOO_CHUNKS_MIN   32u /* a connection; more for large windows */
-#define TCP_OOO_CHUNKS_MAX   255u
+#define TCP_OOO_CHUNKS_MAX   2048u
 #define TCP_RTO_INITIAL_US   1000000u /* RFC 6298, 2.1 */
 #define TCP_RTO_MIN_US	     200000u
 #define TCP_RTO_MAX_US	     60000000u
@@ -197,6 +198,7 @@ struct ack_news {
 	bool spurious; /* the original of a retransmitted segment arrived (RFC 4015) */
 	uint32_t dsack_start;
 	uint32_t dsack_end;
+	struct rate_sample rate;
 };
 /* A record was delivered: the RACK state follows (6.2, steps 1 to 3). */
 void rack_deliver(struct net_stack *stack, struct tcb *tcb, const struct tcp_record *record,
@@ -218,6 +220,21 @@ void probe_on_ack(struct net_stack *stack, struct tcb *tcb, const struct tcp_seg
 void rtt_sample(struct tcb *tcb, uint32_t rtt_us);
 /* With back-off. */
 uint32_t rtt_timeout_us(const struct tcb *tcb);
+
+/* --- bbr.c --- */
+int bbr_pool_init(struct bbr_pool *pool, uint32_t states);
+void bbr_pool_free(struct bbr_pool *pool);
+
+/* --- pacing.c --- */
+/* True when pacing forbids to send now; the deadline is noted. */
+bool pacing_blocks(struct net_stack *stack, struct tcb *tcb);
+/* Segments that may be sent now, at most `most`; 0: the deadline is noted. There is something to
+ * send. */
+unsigned pacing_budget(struct net_stack *stack, struct tcb *tcb, unsigned most);
+/* Of the budget this much was sent. */
+void pacing_sent(struct net_stack *stack, struct tcb *tcb, uint32_t bytes);
+/* When output is to be tried again; 0: pacing is not what it waits for. */
+uint32_t pacing_deadline(const struct tcp_layer *layer, const struct tcb *tcb);
 
 /* --- timers.c --- */
 /* Set the retransmission deadline anew: RTO, probe, persist or none, as the state asks. */

@@ -2,14 +2,17 @@
 /* The TCP layer of a stack: creation, sweep over all connections, gauges. */
 #include "dataplane/tcp/layer.h"
 
+#include "dataplane/tcp/destination.h"
 #include "dataplane/tcp/internal.h"
 #include "dataplane/tcp/table.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-#define HALF_OPEN_MIN 16u
-#define HALF_OPEN_MAX 65536u
+#define HALF_OPEN_MIN	 16u
+#define HALF_OPEN_MAX	 65536u
+#define DESTINATIONS_MIN 256u
+#define DESTINATIONS_MAX 65536u
 
 static uint8_t scale_for(uint32_t window)
 {
@@ -39,7 +42,12 @@ static int make_tables(struct net_stack *stack, struct tcp_layer *layer)
 	    tcp_table_init(&layer->table, s->connections) != 0 ||
 	    board_pool_init(&layer->board, blocks) != 0 ||
 	    flight_pool_init(&layer->flights, flights) != 0 ||
+	    bbr_pool_init(&layer->bbr, clamp(s->connections / 4, 64, 65536)) != 0 ||
 	    time_wait_init(&layer->time_wait, s->time_wait) != 0)
+		return -ENOMEM;
+	layer->destinations = destination_cache_create(
+		clamp(s->connections / 4, DESTINATIONS_MIN, DESTINATIONS_MAX));
+	if (layer->destinations == NULL)
 		return -ENOMEM;
 	layer->wheel = wheel_create(&layer->tcbs[0].timer, sizeof(struct tcb), stack->now_us);
 	return layer->wheel != NULL ? 0 : -ENOMEM;
@@ -59,8 +67,8 @@ int tcp_layer_create(struct net_stack *stack)
 	layer->receive_window = s->receive_window != 0 ? s->receive_window : TCP_RECEIVE_WINDOW;
 	layer->receive_scale = scale_for(layer->receive_window);
 	/* Two full segments fit a chunk; twice that, for small ones between holes. */
-	layer->ooo_chunks_max = (uint8_t)clamp(layer->receive_window * 2 / CHUNK_DATA,
-					       TCP_OOO_CHUNKS_MIN, TCP_OOO_CHUNKS_MAX);
+	layer->ooo_chunks_max = (uint16_t)clamp(layer->receive_window * 2 / CHUNK_DATA,
+						TCP_OOO_CHUNKS_MIN, TCP_OOO_CHUNKS_MAX);
 	/* Received data may fill half of the chunks; the rest stays for sending, which frees
 	 * memory. */
 	layer->receive_chunks_max = chunk_pool_count(s->chunks) / 2;
@@ -86,6 +94,8 @@ void tcp_layer_destroy(struct net_stack *stack)
 	if (layer->wheel != NULL)
 		wheel_destroy(layer->wheel);
 	time_wait_free(&layer->time_wait);
+	destination_cache_destroy(layer->destinations);
+	bbr_pool_free(&layer->bbr);
 	flight_pool_free(&layer->flights);
 	board_pool_free(&layer->board);
 	tcp_table_free(&layer->table);

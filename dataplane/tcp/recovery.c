@@ -4,6 +4,7 @@
  * recovery at the rate of delivery (PRR, RFC 9937); timeouts (RFC 5681, 3.1); and taking back what
  * was not due (RFC 4015, D-SACK).
  */
+#include "dataplane/tcp/destination.h"
 #include "dataplane/tcp/internal.h"
 
 #include <string.h>
@@ -58,6 +59,17 @@ void rack_on_dsack(const struct tcp_layer *layer, struct tcb *tcb)
 		tcb->reo_mult++;
 }
 
+static void mark_lost(struct net_stack *stack, struct tcb *tcb, struct tcp_record *r)
+{
+	struct rate_sample sample;
+
+	if ((r->flags & (RECORD_SACKED | RECORD_LOST)) != 0)
+		return;
+	board_mark_lost(tcb, r);
+	if (rate_on_lost(stack, tcb, r, &sample) && congestion_of(tcb)->on_lost != NULL)
+		congestion_of(tcb)->on_lost(stack, tcb, &sample, r->length);
+}
+
 static uint32_t reordering_window(const struct tcb *tcb)
 {
 	uint32_t window;
@@ -89,7 +101,7 @@ uint32_t rack_detect(struct net_stack *stack, struct tcb *tcb)
 			continue;
 		left = (int32_t)(r->sent_us + flight->rack_rtt_us + window - now32(stack));
 		if (left <= 0)
-			board_mark_lost(tcb, r);
+			mark_lost(stack, tcb, r);
 		else if ((uint32_t)left > wait)
 			wait = (uint32_t)left;
 	}
@@ -111,7 +123,7 @@ static void reno_detect(struct net_stack *stack, struct tcb *tcb, const struct a
 		tcb->dupacks++;
 	partial = (tcb->flags & TCB_RECOVERY) != 0 && news->acked > 0;
 	if (partial || ((tcb->flags & TCB_RECOVERY) == 0 && tcb->dupacks >= TCP_DUPACKS))
-		board_mark_lost(tcb, first);
+		mark_lost(stack, tcb, first);
 }
 
 /* What to go back to, should the loss prove to be none. */
@@ -146,7 +158,7 @@ static void enter_recovery(struct net_stack *stack, struct tcb *tcb, const struc
 		tcb->reo_mult = 1;
 }
 
-static void leave_recovery(struct tcb *tcb)
+static void leave_recovery(struct net_stack *stack, struct tcb *tcb)
 {
 	/* RFC 9937, 6: the end of PRR, wherever the losses have left the window. */
 	if ((tcb->flags & TCB_RECOVERY) != 0 && !congestion_of(tcb)->own_recovery)
@@ -154,7 +166,7 @@ static void leave_recovery(struct tcb *tcb)
 	tcb->flags &= ~(uint32_t)(TCB_RECOVERY | TCB_LOSS);
 	tcb->dupacks = 0;
 	if (congestion_of(tcb)->recovered != NULL)
-		congestion_of(tcb)->recovered(tcb);
+		congestion_of(tcb)->recovered(stack, tcb);
 }
 
 /* The loss was none: as if nothing had happened (RFC 4015, 3.2). */
@@ -178,7 +190,7 @@ static void undo(struct net_stack *stack, struct tcb *tcb)
 	flight->prior_cwnd = 0;
 	memcpy(tcb->congestion_state, flight->prior_congestion, sizeof(tcb->congestion_state));
 	if (congestion_of(tcb)->recovered != NULL)
-		congestion_of(tcb)->recovered(tcb);
+		congestion_of(tcb)->recovered(stack, tcb);
 	tcb->flags &= ~(uint32_t)(TCB_RECOVERY | TCB_LOSS);
 	stack->counters.tcp_spurious++;
 }
@@ -266,6 +278,7 @@ static void tell_congestion(struct net_stack *stack, struct tcb *tcb, const stru
 		.since_us = flight->news_us != 0 ? now - flight->news_us : 0,
 		.may_grow = may_grow,
 		.limited = window_in_use(tcb, flight),
+		.rate = &news->rate,
 	};
 
 	congestion_of(tcb)->on_ack(stack, tcb, &told);
@@ -286,9 +299,10 @@ void recovery_on_ack(struct net_stack *stack, struct tcb *tcb, const struct ack_
 		undo(stack, tcb);
 	if ((tcb->flags & (TCB_RECOVERY | TCB_LOSS)) != 0 &&
 	    seq_le(flight->recover, tcb->snd_una)) {
-		leave_recovery(tcb);
+		leave_recovery(stack, tcb);
 		may_grow = false; /* what it acknowledges was sent before the reduction */
 	}
+	destination_delivered(stack, tcb, news->delivered);
 	lost = detect(stack, tcb, news, &wait);
 	if (tcb->lost_bytes > 0 && (tcb->flags & (TCB_RECOVERY | TCB_LOSS)) == 0)
 		enter_recovery(stack, tcb, news);
@@ -303,14 +317,8 @@ void recovery_on_ack(struct net_stack *stack, struct tcb *tcb, const struct ack_
 
 bool congestion_on_ecn(struct net_stack *stack, struct tcb *tcb)
 {
-	struct tcb_flight *flight = tcb_flight(stack->tcp, tcb);
-
 	if ((tcb->flags & (TCB_RECOVERY | TCB_LOSS)) != 0)
 		return true; /* reduced already, in this window */
-	if (tcb->flight == 0 || (flight->ecn_reduced && seq_lt(tcb->snd_una, flight->ecn_end)))
-		return false;
-	flight->ecn_end = tcb->snd_nxt;
-	flight->ecn_reduced = true;
 	tcb->ssthresh = congestion_reduce(stack, tcb, CONGESTION_ECN);
 	if (tcb->cwnd > tcb->ssthresh && !congestion_of(tcb)->own_recovery)
 		tcb->cwnd = tcb->ssthresh;
@@ -351,7 +359,7 @@ void recovery_on_timeout(struct net_stack *stack, struct tcb *tcb)
 			tcb->sacked_bytes -= r->length;
 		}
 		if (renege || lost_at_timeout(stack, tcb, r, window))
-			board_mark_lost(tcb, r);
+			mark_lost(stack, tcb, r);
 	}
 }
 

@@ -14,12 +14,15 @@
 int board_pool_init(struct board_pool *pool, uint32_t blocks)
 {
 	*pool = (struct board_pool){.capacity = blocks};
+	if (rate_pool_init(&pool->rates, blocks / 4 + 1) != 0)
+		return -ENOMEM;
 	pool->blocks = aligned_alloc(64, (size_t)blocks * sizeof(*pool->blocks));
 	return pool->blocks != NULL ? 0 : -ENOMEM;
 }
 
 void board_pool_free(struct board_pool *pool)
 {
+	rate_pool_free(&pool->rates);
 	free(pool->blocks);
 	pool->blocks = NULL;
 }
@@ -67,11 +70,13 @@ static uint32_t block_alloc(struct board_pool *pool)
 	pool->blocks[link - 1].next = 0;
 	pool->blocks[link - 1].first = 0;
 	pool->blocks[link - 1].end = 0;
+	pool->blocks[link - 1].rates = 0;
 	return link;
 }
 
 static void block_free(struct board_pool *pool, uint32_t link)
 {
+	rate_block_free(&pool->rates, pool->blocks[link - 1].rates);
 	pool->blocks[link - 1].next = pool->free;
 	pool->free = link;
 	pool->used--;

@@ -74,7 +74,8 @@ enum tcb_flag {
 	TCB_ECN = 1 << 24,	      /* both sides can (RFC 3168); in SYN-SENT: offered */
 	TCB_ECE_DUE = 1 << 25,	      /* echo until CWR comes */
 	TCB_CWR_DUE = 1 << 26,	      /* with the next new data */
-	TCB_CWR = 1 << 27, /* the window was reduced; not again until ecn_until is acknowledged */
+	TCB_CWR = 1 << 27,   /* the window was reduced; not again until ecn_until is acknowledged */
+	TCB_PACED = 1 << 28, /* there is more to send, when pacing allows */
 };
 
 /* What the retransmission deadline is for; they exclude each other. */
@@ -84,6 +85,7 @@ enum tcb_timer {
 	TCB_TIMER_PROBE,      /* tail loss probe (RFC 8985, 7) */
 	TCB_TIMER_REORDERING, /* RFC 8985, 6.2 step 5 */
 	TCB_TIMER_PERSIST,
+	TCB_TIMER_PACING, /* nothing is in flight, and the destination must not get more yet */
 };
 
 /* list.c */
@@ -112,8 +114,9 @@ struct tcb {
 	uint8_t state;	  /* enum tcp_state */
 	uint8_t send_scale : 4;
 	uint8_t receive_scale : 4;
-	uint8_t backoff;    /* doublings of the RTO, or of the persist interval */
-	uint8_t congestion; /* index of the algorithm */
+	uint8_t backoff;	/* doublings of the RTO, or of the persist interval */
+	uint8_t congestion : 4; /* index of the algorithm */
+	uint8_t list : 4;	/* with TCB_LISTED: which */
 
 	/* Round trip, timestamps, window and loss bookkeeping. */
 	uint32_t cwnd; /* bytes */
@@ -128,12 +131,13 @@ struct tcb {
 	uint32_t snd_wl1;
 	uint32_t snd_wl2;
 	uint32_t sacked_bytes;
-	uint32_t lost_bytes; /* marked lost and not sent again since */
-	uint32_t flight;     /* index of its flight; 0: nothing is in flight */
-	uint16_t mss;	     /* payload of a full segment: options already taken off */
-	uint8_t dupacks;     /* without SACK only */
-	uint8_t reo_mult;    /* RACK.reo_wnd_mult */
-	uint32_t max_wnd;    /* largest window the peer offered (RFC 5961, 5.2) */
+	uint32_t lost_bytes;  /* marked lost and not sent again since */
+	uint32_t flight;      /* index of its flight; 0: nothing is in flight */
+	uint16_t mss;	      /* payload of a full segment: options already taken off */
+	uint8_t dupacks;      /* without SACK only */
+	uint8_t reo_mult : 5; /* RACK.reo_wnd_mult: up to 16 */
+	uint8_t rtx_kind : 3; /* enum tcb_timer */
+	uint32_t max_wnd;     /* largest window the peer offered (RFC 5961, 5.2) */
 
 	/* Queues. A chunk's mark is the sequence number of its first byte. */
 	struct chunk *send_head;
@@ -153,12 +157,10 @@ struct tcb {
 	struct wheel_node timer;
 	uint32_t list_next; /* of its list, or the free list: index + 1 */
 	uint32_t list_prev;
-	uint32_t rtx_us;      /* deadline of rtx_kind */
-	uint32_t delack_us;   /* deadline of the delayed ACK */
-	uint32_t close_us;    /* deadline of FIN-WAIT-2 without a sign of the peer */
-	uint8_t rtx_kind : 4; /* enum tcb_timer */
-	uint8_t list : 4;     /* with TCB_LISTED: which */
-	uint8_t ooo_chunks;
+	uint32_t rtx_us;    /* deadline of rtx_kind */
+	uint32_t delack_us; /* deadline of the delayed ACK */
+	uint32_t close_us;  /* deadline of FIN-WAIT-2 without a sign of the peer */
+	uint16_t ooo_chunks;
 	uint16_t peer_mss; /* as announced */
 	uint32_t path_neighbour;
 	uint32_t path_epoch;
@@ -178,10 +180,11 @@ struct tcb_cold {
 	uint32_t challenge_ms;	/* GCRA of ACKs that a stranger can provoke */
 	uint16_t listener;	/* of a passive open: index */
 	uint8_t close_reason;
-	uint8_t retries;     /* of SYN or SYN-ACK */
-	uint8_t reo_persist; /* recoveries until reo_mult falls back to 1 */
-	uint8_t ecn_windows; /* in a row that ended with ECE */
-	uint8_t unused[14];
+	uint8_t retries;      /* of SYN or SYN-ACK */
+	uint8_t reo_persist;  /* recoveries until reo_mult falls back to 1 */
+	uint8_t ecn_windows;  /* in a row that ended with ECE */
+	uint32_t destination; /* index + 1; 0: none */
+	uint8_t unused[8];
 };
 static_assert(sizeof(struct tcb_cold) == 48, "with tcb and two table slots: 320 bytes");
 
@@ -208,8 +211,8 @@ struct tcb_flight {
 	uint32_t news_us;   /* when the last ACK was processed; 0: none yet */
 	uint32_t usage_end; /* the window's use is judged anew when this is acknowledged */
 	uint32_t usage_max; /* most bytes in flight since */
-	uint32_t ecn_end;   /* no further reduction for ECN until this is acknowledged */
-	bool ecn_reduced;   /* ecn_end is set */
+	uint32_t pace_us;   /* nothing more is sent before */
+	bool paced;	    /* pace_us is set */
 	uint32_t probe_end; /* TLP.end_seq */
 	uint32_t dsack_start;
 	uint32_t dsack_end;
@@ -231,6 +234,8 @@ enum record_flag {
 	RECORD_LOST = 1 << 1,	       /* to be sent again */
 	RECORD_RETRANSMITTED = 1 << 2, /* at least once */
 	RECORD_FIN = 1 << 3,	       /* its last sequence number is the FIN */
+	RECORD_NOTED = 1 << 4,	       /* there is a rate_note of it */
+	RECORD_APP_LIMITED = 1 << 5,   /* of that: the application had no more */
 };
 
 struct tcp_record {
@@ -250,12 +255,37 @@ struct board_block {
 	uint8_t first;
 	uint8_t end;
 	uint16_t unused;
-	uint64_t reserved;
+	uint32_t rates; /* notes for rate.c: block index + 1; 0: none */
+	uint32_t reserved;
 	struct tcp_record records[BOARD_RECORDS];
 };
 static_assert(sizeof(struct board_block) == 256, "four cache lines");
 
+/* --- rate.c: what is noted of a segment when it is sent --- */
+struct rate_note {
+	uint32_t delivered;	/* P.delivered */
+	uint32_t delivered_us;	/* P.delivered_time */
+	uint32_t first_sent_us; /* P.first_sent_time */
+	uint32_t in_flight;	/* P.tx_in_flight */
+	uint32_t lost;		/* P.lost */
+};
+
+struct rate_block {
+	struct rate_note notes[BOARD_RECORDS];
+	uint32_t next; /* free blocks: index + 1 */
+	uint32_t unused[4];
+};
+static_assert(sizeof(struct rate_block) == 320, "five cache lines");
+
+struct rate_pool {
+	struct rate_block *blocks;
+	uint32_t capacity;
+	uint32_t fresh; /* blocks never used begin here */
+	uint32_t free;	/* index + 1 */
+};
+
 struct board_pool {
+	struct rate_pool rates;
 	struct board_block *blocks;
 	uint32_t capacity;
 	uint32_t used;
@@ -328,7 +358,19 @@ struct tcb_list {
 #define LISTENERS_MAX 256u
 #define PORT_COUNTERS 256u
 
+struct bbr;
+struct destination_cache;
+
+struct bbr_pool {
+	struct bbr *states;
+	uint32_t capacity;
+	uint32_t fresh; /* states never used begin here */
+	uint32_t free;	/* index + 1 */
+};
+
 struct tcp_layer {
+	struct bbr_pool bbr;
+	struct destination_cache *destinations;
 	struct tcb *tcbs;
 	struct tcb_cold *cold;
 	uint32_t capacity;
@@ -345,7 +387,7 @@ struct tcp_layer {
 	struct chunk_pool *chunks;
 	uint32_t receive_chunks; /* held for received data */
 	uint32_t receive_chunks_max;
-	uint8_t ooo_chunks_max; /* a connection */
+	uint16_t ooo_chunks_max; /* a connection */
 	struct tcb_list lists[TCB_LISTS];
 	uint32_t receive_window; /* bytes */
 	uint8_t receive_scale;

@@ -110,10 +110,11 @@ void tcp_set_user_timeout(struct net_stack *stack, tcp_handle connection, uint64
 enum tcp_congestion_choice {
 	TCP_CUBIC, /**< RFC 9438; what every connection begins with */
 	TCP_RENO,  /**< RFC 5681 */
+	TCP_BBR,   /**< version 3, draft-ietf-ccwg-bbr; its state is from a pool */
 };
 /**
  * Choose the congestion control, before or after the handshake; the windows stay as they are.
- * @return 0, -ENOTCONN, -EINVAL no such algorithm
+ * @return 0, -ENOTCONN, -EINVAL no such algorithm, -ENOBUFS its pool is empty (CUBIC it is)
  */
 int tcp_set_congestion(struct net_stack *stack, tcp_handle connection,
 		       enum tcp_congestion_choice choice);

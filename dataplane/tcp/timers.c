@@ -6,6 +6,7 @@
  * again for what remains.
  */
 #include "dataplane/net/wire.h"
+#include "dataplane/tcp/destination.h"
 #include "dataplane/tcp/internal.h"
 
 #define BLACK_HOLE_TIMEOUTS 2u
@@ -52,7 +53,17 @@ static uint32_t probe_timeout_us(const struct tcb *tcb)
 		pto += TCP_PROBE_DELACK_US;
 	if (pto < TCP_PROBE_MIN_US)
 		pto = TCP_PROBE_MIN_US;
-	return pto < rto ? pto : 0;
+	/* Not beyond the RTO, which it then stands for. */
+	return pto < rto ? pto : rto;
+}
+
+/* RFC 6298, 2.1, or what is known of the path (RFC 8961, 2); doubled each time. */
+static uint32_t handshake_timeout_us(const struct net_stack *stack, const struct tcb *tcb)
+{
+	uint64_t us = (uint64_t)destination_syn_timeout_us(stack, tcb)
+		      << (tcb->backoff < 10 ? tcb->backoff : 10);
+
+	return us < TCP_RTO_MAX_US ? (uint32_t)us : TCP_RTO_MAX_US;
 }
 
 void tcp_set_retransmission(struct net_stack *stack, struct tcb *tcb)
@@ -65,7 +76,7 @@ void tcp_set_retransmission(struct net_stack *stack, struct tcb *tcb)
 		us = handshake ? 0 : probe_timeout_us(tcb);
 		tcb->rtx_kind = us != 0 ? TCB_TIMER_PROBE : TCB_TIMER_RTO;
 		if (us == 0)
-			us = rtt_timeout_us(tcb);
+			us = handshake ? handshake_timeout_us(stack, tcb) : rtt_timeout_us(tcb);
 	} else if ((tcb->flags & TCB_FIN_SENT) == 0 &&
 		   (tcb->send_end != tcb->snd_nxt || (tcb->flags & TCB_FIN_QUEUED) != 0)) {
 		/* Something to send, nothing in flight: the peer's window is in the way, or there
@@ -190,6 +201,9 @@ static void retransmission_timer(struct net_stack *stack, struct tcb *tcb)
 		recovery_on_ack(stack, tcb, &(struct ack_news){0});
 		tcb_schedule(stack, tcb);
 		return;
+	case TCB_TIMER_PACING:
+		tcb_schedule(stack, tcb);
+		return;
 	case TCB_TIMER_PERSIST:
 		persist_timeout(stack, tcb);
 		return;
@@ -216,6 +230,10 @@ void tcp_timer(void *context, uint32_t index)
 		tcp_emit_ack(stack, tcb, tcb->snd_nxt, TCP_RST | TCP_ACK);
 		tcb_finish(stack, tcb, TCP_TIMED_OUT);
 		return;
+	}
+	if (reached(stack, pacing_deadline(stack->tcp, tcb))) {
+		tcb->flags &= ~(uint32_t)TCB_PACED;
+		tcb_schedule(stack, tcb);
 	}
 	if (reached(stack, tcb->rtx_us))
 		retransmission_timer(stack, tcb);

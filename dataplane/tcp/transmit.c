@@ -47,6 +47,7 @@ static bool send_record(struct net_stack *stack, struct tcb *tcb, const struct n
 			return false;
 		seq += part;
 	} while (seq_lt(seq, end));
+	rate_on_send(stack, tcb, record);
 	record->sent_us = now32(stack);
 	record->ts_val = now_ms(stack) + tcb->ts_offset;
 	if (record->sends < UINT8_MAX)
@@ -307,11 +308,53 @@ static void note_use(struct net_stack *stack, struct tcb *tcb)
 		tcb->flags &= ~(uint32_t)TCB_CWND_LIMITED;
 }
 
+static bool has_more(const struct tcb *tcb)
+{
+	return tcb->lost_bytes > 0 || unsent(tcb) > 0 || fin_due(tcb);
+}
+
+/* The application has no more, and there was room for it. */
+static void note_app_limited(struct net_stack *stack, struct tcb *tcb)
+{
+	if (unsent(tcb) < tcb->mss && tcb->lost_bytes == 0 && (tcb->flags & TCB_WANT_SEND) == 0 &&
+	    tcb_pipe(tcb) < tcb->cwnd)
+		rate_app_limited(stack, tcb);
+}
+
+/* What is lost and what is new, as far as windows and pacing go. */
+static enum outcome output_paced(struct net_stack *stack, struct tcb *tcb,
+				 const struct net_path *path, unsigned *sent)
+{
+	uint32_t next = tcb->snd_nxt;
+	enum outcome outcome;
+	unsigned budget = BURST, left;
+
+	if (tcb->lost_bytes > 0 || unsent(tcb) > 0) /* a FIN alone is no burden */
+		budget = pacing_budget(stack, tcb, BURST);
+	if (budget == 0)
+		return DONE;
+	left = budget;
+	if (tcb->snd_una == tcb->snd_nxt && congestion_of(tcb)->on_first_send != NULL)
+		congestion_of(tcb)->on_first_send(stack, tcb);
+	outcome = send_lost(stack, tcb, path, &left);
+	if (outcome == DONE && tcb->lost_bytes == 0 && may_send_data(tcb))
+		outcome = send_new(stack, tcb, path, &left);
+	*sent = budget - left;
+	if (*sent > 0) /* retransmissions are counted as whole segments */
+		pacing_sent(stack, tcb,
+			    tcb->snd_nxt != next ? tcb->snd_nxt - next : *sent * tcb->mss);
+	if (outcome == AGAIN && pacing_blocks(stack, tcb))
+		outcome = DONE;
+	else if (outcome == DONE)
+		note_app_limited(stack, tcb);
+	return outcome;
+}
+
 static enum outcome output_data(struct net_stack *stack, struct tcb *tcb, uint16_t *port)
 {
-	unsigned burst = BURST;
 	struct net_path path;
-	enum outcome outcome;
+	enum outcome outcome = DONE;
+	unsigned sent = 0;
 
 	if (tcp_path(stack, tcb, &path) != 0) {
 		/* The way out is gone for now; the timers go on and give up in their time. */
@@ -320,10 +363,9 @@ static enum outcome output_data(struct net_stack *stack, struct tcb *tcb, uint16
 		return DONE;
 	}
 	*port = path.port;
-	outcome = send_lost(stack, tcb, &path, &burst);
-	if (outcome == DONE && tcb->lost_bytes == 0 && may_send_data(tcb))
-		outcome = send_new(stack, tcb, &path, &burst);
-	if (burst != BURST)
+	if (has_more(tcb))
+		outcome = output_paced(stack, tcb, &path, &sent);
+	if (sent > 0)
 		note_use(stack, tcb);
 	if ((tcb->flags & TCB_ACK_NOW) != 0 && outcome != FULL) {
 		if (net_port_room(stack, path.port) == 0)
@@ -334,8 +376,7 @@ static enum outcome output_data(struct net_stack *stack, struct tcb *tcb, uint16
 	/* New data puts the probe off and ends persisting; a running RTO goes on (RFC 6298, 5.1).
 	 */
 	if (tcb->rtx_kind == TCB_TIMER_NONE ||
-	    (burst != BURST &&
-	     (tcb->rtx_kind == TCB_TIMER_PROBE || tcb->rtx_kind == TCB_TIMER_PERSIST)))
+	    (sent > 0 && tcb->rtx_kind != TCB_TIMER_RTO && tcb->rtx_kind != TCB_TIMER_REORDERING))
 		tcp_set_retransmission(stack, tcb);
 	return outcome;
 }
@@ -352,7 +393,8 @@ static enum outcome output(struct net_stack *stack, struct tcb *tcb, uint16_t *p
 	if (tcb->state == TCPS_SYN_SENT || tcb->state == TCPS_SYN_RCVD) {
 		outcome = output_syn(stack, tcb, port);
 	} else {
-		if (!ask_for_data(stack, tcb))
+		/* While pacing holds it back there is no use for more. */
+		if (!pacing_blocks(stack, tcb) && !ask_for_data(stack, tcb))
 			return GONE;
 		outcome = output_data(stack, tcb, port);
 	}

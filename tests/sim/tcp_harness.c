@@ -63,6 +63,7 @@ struct harness *harness_create(const struct harness_options *options)
 		.connections = o->connections != 0 ? o->connections : HARNESS_CONNECTIONS,
 		.flights = options->flights,
 		.ecn = options->ecn,
+		.unpaced = !options->paced,
 		.time_wait = o->time_wait != 0 ? o->time_wait : 64,
 		.neighbours = 16,
 		.receive_window = o->receive_window,

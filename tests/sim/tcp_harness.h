@@ -29,7 +29,8 @@ struct harness_options {
 	uint32_t frames;      /**< 0: 4096 */
 	uint32_t flights;     /**< 0: as many as connections */
 	uint32_t receive_window;
-	bool ecn; /**< offer it on connect */
+	bool ecn;   /**< offer it on connect */
+	bool paced; /**< else whatever the window allows comes at once */
 	uint16_t worker;
 	uint16_t worker_count; /**< 0: 1 */
 	bool offload;	       /**< the port fills in checksums (the harness does so) */

@@ -130,7 +130,8 @@ static void bench_create(struct bench *b, const struct bench_settings *settings,
 				    .chunks = CHUNKS,
 				    .connections = 256,
 				    .time_wait = 4096,
-				    .receive_window = RECEIVE_WINDOW};
+				    .receive_window = RECEIVE_WINDOW,
+				    .paced = true};
 	struct harness_options z = a;
 	struct sim_link_settings link = {.delay_us = settings->rtt_us / 2,
 					 .rate_bits = settings->rate_bits,

@@ -14,7 +14,7 @@
 
 #define RATE_BITS 100000000u
 
-static const char *const names[] = {[TCP_CUBIC] = "cubic", [TCP_RENO] = "reno"};
+static const char *const names[] = {[TCP_CUBIC] = "cubic", [TCP_RENO] = "reno", [TCP_BBR] = "bbr"};
 #define CHOICES (sizeof(names) / sizeof(names[0]))
 
 static int one(char **arg, int count)
