@@ -25,19 +25,56 @@ static void hand_off(void *context, uint16_t worker, struct frame *frame)
 		frame_free(sim_frame_pool_interface(h->frames), frame);
 }
 
-static void make_view(struct harness *h)
+static void configure(struct harness *h)
 {
-	const struct harness_options *o = &h->options;
-
-	h->port = (struct view_port){.name = "p0", .mtu = o->mtu != 0 ? o->mtu : 1500};
-	h->port.mac[0] = 2;
-	memcpy(h->port.mac + 2, h->address.bytes + 12, 4);
-	h->view_address = (struct view_address){
-		.address = h->address, .prefix_length = o->v6 ? 64 : 24, .vlan = o->vlan};
 	h->view = (struct view){.port_count = 1,
 				.ports = &h->port,
-				.address_count = 1,
-				.addresses = &h->view_address};
+				.address_count = h->address_count,
+				.addresses = h->addresses};
+	assert(net_stack_configure(h->stack, &h->view, &h->now) == 0);
+}
+
+static void add(struct harness *h, const struct ip_address *address)
+{
+	assert(h->address_count < HARNESS_ADDRESSES);
+	h->addresses[h->address_count++] =
+		(struct view_address){.address = *address,
+				      .prefix_length = ip_is_v4(address) ? 24 : 64,
+				      .vlan = h->options.vlan};
+}
+
+static void make_view(struct harness *h)
+{
+	h->port = (struct view_port){.name = "p0",
+				     .mtu = h->options.mtu != 0 ? h->options.mtu : 1500};
+	h->port.mac[0] = 2;
+	memcpy(h->port.mac + 2, h->address.bytes + 12, 4);
+	add(h, &h->address);
+	configure(h);
+}
+
+void harness_add_address(struct harness *h, const char *text)
+{
+	struct ip_address address;
+
+	assert(ip_parse(text, &address) == 0);
+	add(h, &address);
+	configure(h);
+}
+
+void harness_remove_address(struct harness *h, const char *text)
+{
+	struct ip_address address;
+
+	assert(ip_parse(text, &address) == 0);
+	for (unsigned i = 0; i < h->address_count; i++) {
+		if (!ip_equal(&h->addresses[i].address, &address))
+			continue;
+		h->addresses[i] = h->addresses[--h->address_count];
+		configure(h);
+		return;
+	}
+	assert(!"an address that it has");
 }
 
 struct harness *harness_create(const struct harness_options *options)
@@ -77,7 +114,6 @@ struct harness *harness_create(const struct harness_options *options)
 	h->stack = net_stack_create(&settings, &h->now);
 	assert(h->stack != NULL);
 	make_view(h);
-	assert(net_stack_configure(h->stack, &h->view, &h->now) == 0);
 	h->script_remote_port = 40000;
 	h->script_local_port = 25;
 	return h;
@@ -89,8 +125,10 @@ void harness_destroy(struct harness *h)
 	assert(chunk_pool_available(h->chunks) == chunk_pool_count(h->chunks));
 	chunk_pool_destroy(h->chunks);
 	sim_frame_pool_destroy(h->frames);
-	for (unsigned i = 0; i < HARNESS_CONNECTIONS; i++)
+	for (unsigned i = 0; i < HARNESS_CONNECTIONS; i++) {
 		free(h->connections[i].received);
+		free(h->connections[i].written);
+	}
 	free(h);
 }
 
@@ -171,6 +209,7 @@ static struct harness_connection *new_connection(struct harness *h)
 		if (c->used && !c->closed)
 			continue;
 		free(c->received);
+		free(c->written);
 		*c = (struct harness_connection){
 			.harness = h, .used = true, .take_limit = SIZE_MAX};
 		return c;
@@ -190,20 +229,22 @@ static bool on_accept(void *user, tcp_handle handle, void **user_out,
 	assert(c != NULL);
 	c->connected = true;
 	c->handle = handle;
+	c->accept_turn = ++h->accept_turns;
 	h->accepted = c;
 	*user_out = c;
 	*callbacks_out = &callbacks;
 	return true;
 }
 
-struct harness_connection *harness_connect_for(struct harness *h, uint16_t remote_port,
-					       uint64_t syn_timeout_us)
+static struct harness_connection *open_connection(struct harness *h, const struct ip_address *local,
+						  const struct ip_address *remote,
+						  uint16_t remote_port, uint64_t syn_timeout_us)
 {
 	struct harness_connection *c = new_connection(h);
 	struct tcp_endpoints ends;
 
 	assert(c != NULL);
-	if (tcp_connect(h->stack, &h->address, &h->peer, remote_port, syn_timeout_us, &callbacks, c,
+	if (tcp_connect(h->stack, local, remote, remote_port, syn_timeout_us, &callbacks, c,
 			&h->now, &c->handle) != 0) {
 		c->used = false;
 		return NULL;
@@ -214,17 +255,63 @@ struct harness_connection *harness_connect_for(struct harness *h, uint16_t remot
 	return c;
 }
 
+struct harness_connection *harness_connect_from(struct harness *h, const char *local,
+						const char *remote, uint16_t remote_port,
+						uint64_t syn_timeout_us)
+{
+	struct ip_address from, to;
+
+	assert(ip_parse(local, &from) == 0 && ip_parse(remote, &to) == 0);
+	return open_connection(h, &from, &to, remote_port, syn_timeout_us);
+}
+
+struct harness_connection *harness_connect_for(struct harness *h, uint16_t remote_port,
+					       uint64_t syn_timeout_us)
+{
+	return open_connection(h, &h->address, &h->peer, remote_port, syn_timeout_us);
+}
+
 struct harness_connection *harness_connect(struct harness *h, uint16_t remote_port)
 {
 	return harness_connect_for(h, remote_port, 30000000);
 }
 
-void harness_listen(struct harness *h, uint16_t port)
+static void listen_on(struct harness *h, const struct ip_address *address, uint16_t port)
 {
 	static const struct tcp_listen_callbacks listen_callbacks = {on_accept};
+
+	assert(tcp_listen(h->stack, address, port, &listen_callbacks, h) == 0);
+}
+
+void harness_listen(struct harness *h, uint16_t port)
+{
 	static const struct ip_address any;
 
-	assert(tcp_listen(h->stack, &any, port, &listen_callbacks, h) == 0);
+	listen_on(h, &any, port);
+}
+
+void harness_listen_on(struct harness *h, const char *text, uint16_t port)
+{
+	struct ip_address address;
+
+	assert(ip_parse(text, &address) == 0);
+	listen_on(h, &address, port);
+}
+
+struct harness_connection *harness_accept(struct harness *h)
+{
+	struct harness_connection *first = NULL;
+
+	for (unsigned i = 0; i < HARNESS_CONNECTIONS; i++) {
+		struct harness_connection *c = &h->connections[i];
+
+		if (c->used && c->accept_turn != 0 &&
+		    (first == NULL || c->accept_turn < first->accept_turn))
+			first = c;
+	}
+	if (first != NULL)
+		first->accept_turn = 0;
+	return first;
 }
 
 void harness_send(struct harness_connection *c, const void *data, size_t size)
@@ -234,6 +321,52 @@ void harness_send(struct harness_connection *c, const void *data, size_t size)
 	c->to_send_size = size;
 	c->sent = 0;
 	tcp_want_send(c->harness->stack, c->handle);
+}
+
+void harness_write(struct harness_connection *c, const void *data, size_t size)
+{
+	uint8_t *bytes = realloc(c->written, c->to_send_size + size + 1);
+
+	/* What harness_send was given is not ours to lengthen. */
+	assert(bytes != NULL && (c->written != NULL || c->to_send_size == 0));
+	memcpy(bytes + c->to_send_size, data, size);
+	c->written = bytes;
+	c->to_send = bytes;
+	c->to_send_size += size;
+	if (size > 0 && !c->closed)
+		tcp_want_send(c->harness->stack, c->handle);
+}
+
+void harness_shutdown(struct harness_connection *c)
+{
+	c->close_when_sent = true;
+	if (c->sent == c->to_send_size && !c->closed)
+		harness_close(c);
+}
+
+void harness_hold(struct harness_connection *c)
+{
+	c->take_limit = 0;
+}
+
+ssize_t harness_recv(struct harness_connection *c, void *to, size_t size)
+{
+	size_t left = c->received_size - c->read_at;
+
+	if (left == 0 && c->take_limit == 0 && !c->closed) {
+		harness_take_more(c, size);
+		c->take_limit = 0; /* what it did not need is not for later */
+		left = c->received_size - c->read_at;
+	}
+	if (left == 0 && c->ended)
+		return 0;
+	if (left == 0)
+		return c->closed ? -ECONNRESET : -EAGAIN;
+	if (size > left)
+		size = left;
+	memcpy(to, c->received + c->read_at, size);
+	c->read_at += size;
+	return (ssize_t)size;
 }
 
 void harness_close(struct harness_connection *c)

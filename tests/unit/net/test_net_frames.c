@@ -470,8 +470,8 @@ static void a_reload_disturbs_no_neighbour_and_no_connection(void **state)
 	while (harness_take_frame(h, frame) != 0)
 		;
 	assert_non_null(harness_connect(h, 25));
-	addresses[0] = h->view_address;
-	addresses[1] = h->view_address;
+	addresses[0] = h->addresses[0];
+	addresses[1] = h->addresses[0];
 	addresses[1].address.bytes[15] = 99;
 	h->view.addresses = addresses;
 	h->view.address_count = 2;

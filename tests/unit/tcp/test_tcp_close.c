@@ -419,7 +419,7 @@ static void a_lost_fin_is_sent_again(void **state)
 /* Take the way to the peer away, or give it back. */
 static void set_way(struct dialog *d, uint8_t prefix_length)
 {
-	d->h->view_address.prefix_length = prefix_length;
+	d->h->addresses[0].prefix_length = prefix_length;
 	assert_int_equal(net_stack_configure(d->h->stack, &d->h->view, &d->h->now), 0);
 }
 
