@@ -130,7 +130,9 @@ bool time_wait_input(struct net_stack *stack, const struct net_packet *packet,
 		bool newer = timestamps && s->has_timestamp ? seq_lt(r->ts_recent, s->ts_val)
 							    : seq_lt(r->rcv_nxt, s->seq);
 
-		if (newer) {
+		/* Only where it will open a connection: a stranger's SYN ends nothing. */
+		if (newer && tcp_find_listener(stack->tcp, &packet->destination,
+					       s->destination_port) != NULL) {
 			kill(table, r);
 			return false;
 		}

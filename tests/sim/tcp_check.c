@@ -64,6 +64,43 @@ static uint32_t check_receive(const struct tcp_layer *layer, const struct tcb *t
 	return chunks + ooo;
 }
 
+/* The wheel fires at the earliest deadline or before; a tick is 256 us. */
+static void check_timer(const struct net_stack *stack, const struct tcb *tcb)
+{
+	const uint32_t deadlines[3] = {tcb->rtx_us, tcb->delack_us, tcb->close_us};
+
+	for (unsigned i = 0; i < 3; i++) {
+		int32_t ahead = (int32_t)(deadlines[i] - now32(stack));
+		uint64_t due = stack->now_us + (uint64_t)(int64_t)(ahead > 0 ? ahead : 0);
+
+		if (deadlines[i] == 0)
+			continue;
+		assert(wheel_is_armed(stack->tcp->wheel, tcb_index(stack->tcp, tcb)));
+		assert((int32_t)(tcb->timer.tick - (uint32_t)(due >> WHEEL_TICK_SHIFT)) <= 1);
+	}
+}
+
+/* What was shown to the peer is what there is room for; a FIN may lie on the edge. */
+static void check_window(const struct tcp_layer *layer, const struct tcb *tcb)
+{
+	uint32_t fin = (tcb->flags & TCB_FIN_RECEIVED) != 0;
+
+	assert(seq_le(tcb->rcv_nxt - fin, tcb->rcv_adv));
+	assert(tcb->rcv_adv - (tcb->rcv_nxt - fin) <=
+	       layer->receive_window + (1u << tcb->receive_scale));
+}
+
+/* @return scoreboard blocks held */
+static uint32_t count_blocks(const struct tcp_layer *layer, const struct tcb *tcb)
+{
+	uint32_t count = 0;
+
+	for (uint32_t link = tcb_flight(layer, tcb)->board_head; link != 0;
+	     link = layer->board.blocks[link - 1].next)
+		count++;
+	return count;
+}
+
 static void check_connection(const struct net_stack *stack, const struct tcb *tcb)
 {
 	const struct tcp_layer *layer = stack->tcp;
@@ -90,15 +127,15 @@ static void check_connection(const struct net_stack *stack, const struct tcb *tc
 	assert(tcb->flight == 0 || tcb->snd_nxt != tcb->snd_una ||
 	       wheel_is_armed(layer->wheel, tcb_index(layer, tcb)) ||
 	       (tcb->flags & (TCB_DSACK_DUE | TCB_LISTED)) != 0);
-	if (tcb->rtx_us != 0 || tcb->delack_us != 0 || tcb->close_us != 0)
-		assert(wheel_is_armed(layer->wheel, tcb_index(layer, tcb)));
+	check_timer(stack, tcb);
+	check_window(layer, tcb);
 }
 
 void tcp_check(const struct net_stack *stack)
 {
 	const struct tcp_layer *layer = stack->tcp;
 	uint32_t used = 0, half_open = 0, chunks = 0, listed = 0, flights = 0;
-	uint32_t on_lists = 0;
+	uint32_t on_lists = 0, blocks = 0, free = 0;
 	static const struct tcb_flight none;
 
 	for (uint32_t i = 0; i < layer->fresh; i++) {
@@ -110,6 +147,7 @@ void tcp_check(const struct net_stack *stack)
 		half_open += tcb->state == TCPS_SYN_RCVD && (tcb->flags & TCB_ACTIVE) == 0;
 		listed += (tcb->flags & TCB_LISTED) != 0;
 		flights += tcb->flight != 0;
+		blocks += count_blocks(layer, tcb);
 		chunks += check_receive(layer, tcb);
 		check_connection(stack, tcb);
 	}
@@ -118,6 +156,9 @@ void tcp_check(const struct net_stack *stack)
 	assert(used == layer->used && used == layer->table.used);
 	assert(half_open == layer->half_open && listed == on_lists);
 	assert(chunks == layer->receive_chunks);
-	assert(flights == layer->flights.used);
+	assert(flights == layer->flights.used && blocks == layer->board.used);
+	for (uint32_t link = layer->free; link != 0; link = layer->tcbs[link - 1].list_next)
+		free++;
+	assert(used + free == layer->fresh);
 	assert(memcmp(&layer->flights.flights[0], &none, sizeof(none)) == 0);
 }

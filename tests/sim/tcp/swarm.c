@@ -95,6 +95,8 @@ static void host_create(struct swarm *swarm, unsigned id)
 		.worker_count = 1,
 		.connections = o->connections,
 		.time_wait = o->time_wait,
+		.flights = o->flights,
+		.ecn = o->ecn,
 		.neighbours = 16,
 		.receive_window = o->receive_window,
 		.frames = sim_frame_pool_interface(host->frames),
@@ -233,6 +235,9 @@ static void host_input(struct swarm_host *host)
 		if (swarm->trace && size >= 54)
 			trace_frame(swarm, host->id == 0 ? "   >0" : "   >1", frame, size);
 		give(host, frame, size);
+		if (!swarm->healed && swarm->options.renege > 0 &&
+		    random_u32(&swarm->random) < swarm->options.renege * 4294967296.0)
+			watch_renege(host, &swarm->random);
 	}
 }
 

@@ -52,8 +52,10 @@ struct swarm_host_options {
 	uint32_t time_wait;
 	uint32_t chunks;
 	uint32_t frames;
+	uint32_t flights; /* 0: enough */
 	uint32_t receive_window;
 	bool offload;
+	bool ecn;
 	uint32_t turn_frames; /* frames sent in one turn; 0: all */
 	uint64_t turn_us;     /* then the next turn comes after this long */
 	uint32_t timers;      /* timers run in one turn */
@@ -78,6 +80,7 @@ struct swarm_options {
 	uint32_t slow_readers; /* of 100 */
 	uint32_t pauses;       /* writers that pause, of 100 */
 	uint32_t aborts;       /* sides that abort at some time, of 100 */
+	double renege;	       /* for each frame: somebody drops what came out of order */
 	uint32_t refusals;     /* accepts that are refused, of 100 */
 };
 
@@ -232,6 +235,8 @@ void watch_step(struct swarm *swarm);
 void watch_frame(struct swarm_host *host, const uint8_t *frame, size_t size);
 /** True when the stranger has guessed what nobody can be defended against. */
 bool watch_lucky(struct swarm_host *host, const uint8_t *frame, size_t size);
+/** A receiver forgets what it reported by SACK. */
+void watch_renege(struct swarm_host *host, struct mr_random *random);
 /** Nothing may be left. */
 void watch_end(struct swarm_host *host);
 /** Connections on the output list. */

@@ -155,6 +155,8 @@ static void on_connected(void *user, tcp_handle handle)
 		swarm_fail(side->swarm, "flow %u: on_connected out of turn", side->flow->id);
 	side->established = true;
 	swarm_trace(side->swarm, "flow %u connected", side->flow->id);
+	if (!peer_of(side)->open) /* until the server accepts; it may be gone by now */
+		side->give_up_us = now_us(side) + GIVE_UP_US;
 	if (side->size > 0)
 		tcp_want_send(side->host->stack, handle);
 	maybe_close(side);
@@ -309,6 +311,7 @@ static bool on_accept(void *user, tcp_handle handle, void **user_out,
 	*callbacks_out = &callbacks;
 	/* It speaks when the stack has put it in place. */
 	side->write_us = swarm->now.mono_us;
+	flow->side[0].give_up_us = MR_NEVER;
 	if (flow->side[0].done)
 		side->give_up_us = swarm->now.mono_us + GIVE_UP_US;
 	return true;

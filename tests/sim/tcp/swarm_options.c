@@ -47,6 +47,7 @@ static void draw_host(struct mr_random *r, struct swarm_host_options *h)
 		h->turn_frames = swarm_between(r, 1, 16);
 		h->turn_us = swarm_between(r, 10, 2000);
 	}
+	h->ecn = swarm_percent(r, 50);
 }
 
 static void draw_link(struct mr_random *r, struct sim_link_settings *l)
@@ -77,6 +78,8 @@ static void draw_lossy(struct mr_random *r, struct swarm_options *o)
 		l->reorder_us = swarm_between(r, 100, 50000);
 		l->duplicate = swarm_percent(r, 50) ? upto(r, 0.05) : 0;
 	}
+	o->renege = swarm_percent(r, 40) ? upto(r, 0.5) : 0;
+	o->router.mark = swarm_percent(r, 20) ? upto(r, 0.2) : 0;
 }
 
 static void draw_narrow(struct mr_random *r, struct swarm_options *o)
@@ -110,6 +113,8 @@ static void draw_scarce(struct mr_random *r, struct swarm_options *o)
 			h->frames = swarm_between(r, 4, 64);
 		if (swarm_percent(r, 40))
 			h->connections = swarm_between(r, 4, 24);
+		if (swarm_percent(r, 40))
+			h->flights = swarm_between(r, 1, 8);
 		if (swarm_percent(r, 50))
 			o->link[i].loss = upto(r, 0.05);
 	}
@@ -234,19 +239,19 @@ void swarm_print_options(const struct swarm_options *o)
 	       o->gentle ? "gentle" : "harsh", o->vlan, o->flows, o->size_max,
 	       (double)o->start_us / 1e6, (double)o->faults_us / 1e6);
 	printf("#   %u outages of up to %.1f s, %u reloads, ports %s; of 100: slow %u, pausing %u, "
-	       "aborting %u, refused %u\n",
+	       "aborting %u, refused %u, renege %.2f\n",
 	       o->outages, (double)o->outage_us / 1e6, o->reloads,
 	       o->reuse_ports ? "reused" : "fresh", o->slow_readers, o->pauses, o->aborts,
-	       o->refusals);
+	       o->refusals, o->renege);
 	for (unsigned i = 0; i < 2; i++) {
 		const struct swarm_host_options *h = &o->host[i];
 		const struct sim_link_settings *l = &o->link[i];
 
 		printf("#   host %u: mtu %u, %u addresses, %u connections, %u chunks, %u frames, "
-		       "window %u, offload %d, turn of %u frames / %lu us, %u timers\n",
-		       i, h->mtu, h->addresses, h->connections, h->chunks, h->frames,
-		       h->receive_window, h->offload, h->turn_frames, (unsigned long)h->turn_us,
-		       h->timers);
+		       "%u flights, window %u, offload %d, ecn %d, turn of %u frames / %lu us, %u timers\n",
+		       i, h->mtu, h->addresses, h->connections, h->chunks, h->frames, h->flights,
+		       h->receive_window, h->offload, h->ecn, h->turn_frames,
+		       (unsigned long)h->turn_us, h->timers);
 		printf("#   link from %u: delay %lu us, jitter %lu, rate %lu, queue %u, loss %.3f, "
 		       "burst %.3f/%.3f, duplicate %.3f, reorder %.3f by %lu, corrupt %.3f, "
 		       "cut %.3f\n",

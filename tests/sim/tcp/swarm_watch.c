@@ -155,6 +155,49 @@ static void check_pair(struct swarm_host *host, const struct tcb *tcb)
 			   host->id, tcb->local_port, tcb->snd_nxt, other->rcv_adv);
 }
 
+/* A frame is in the port's queue or waits for a neighbour; a chunk is in a connection. */
+static void check_memory(struct swarm_host *host)
+{
+	const struct net_stack *stack = host->stack;
+	uint32_t frames = stack->ports[0].tx_tail - stack->ports[0].tx_head;
+	uint32_t chunks = stack->tcp->receive_chunks;
+
+	for (uint32_t i = 0; i < stack->neighbours.capacity; i++)
+		frames += stack->neighbours.entries[i].queued;
+	for (uint32_t i = 0; i < stack->tcp->fresh; i++)
+		if (stack->tcp->tcbs[i].state != TCPS_CLOSED)
+			for (const struct chunk *c = stack->tcp->tcbs[i].send_head; c != NULL;
+			     c = c->next)
+				chunks++;
+	if (frames != sim_frame_pool_in_use(host->frames))
+		swarm_fail(host->swarm, "host %u: %u frames are out, %u are known", host->id,
+			   sim_frame_pool_in_use(host->frames), frames);
+	if (chunks != chunk_pool_count(host->chunks) - chunk_pool_available(host->chunks))
+		swarm_fail(host->swarm, "host %u: %u chunks are out, %u are known", host->id,
+			   chunk_pool_count(host->chunks) - chunk_pool_available(host->chunks),
+			   chunks);
+}
+
+/* What was reported by SACK may be thrown away before it is acknowledged (RFC 2018, 8). */
+void watch_renege(struct swarm_host *host, struct mr_random *random)
+{
+	struct tcp_layer *layer = host->stack->tcp;
+	struct tcb *tcb = &layer->tcbs[random_below(random, layer->capacity)];
+
+	if (tcb_index(layer, tcb) >= layer->fresh || tcb->state == TCPS_CLOSED ||
+	    tcb->ooo_head == NULL)
+		return;
+	swarm_trace(host->swarm, "host %u port %u reneges", host->id, tcb->local_port);
+	while (tcb->ooo_head != NULL) {
+		struct chunk *c = tcb->ooo_head;
+
+		tcb->ooo_head = c->next;
+		tcb->ooo_chunks--;
+		layer->receive_chunks--;
+		chunk_free(layer->chunks, c);
+	}
+}
+
 void watch_step(struct swarm *swarm)
 {
 	for (unsigned h = 0; h < 2; h++) {
@@ -162,6 +205,7 @@ void watch_step(struct swarm *swarm)
 		const struct tcp_layer *layer = host->stack->tcp;
 
 		tcp_check(host->stack);
+		check_memory(host);
 		for (uint32_t i = 0; i < layer->fresh; i++) {
 			const struct tcb *tcb = &layer->tcbs[i];
 
@@ -280,8 +324,9 @@ bool watch_lucky(struct swarm_host *host, const uint8_t *frame, size_t size)
 	    !tcp_segment_parse(w.l4, w.length, &s))
 		return false;
 	tcb = find(host, &w.destination, s.destination_port, &w.source, s.source_port);
-	if (tcb == NULL)
-		return false;
+	if (tcb == NULL) /* a SYN to a listener may take the place of TIME-WAIT */
+		return (s.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN &&
+		       s.destination_port == SWARM_PORT;
 	if (tcb->state == TCPS_SYN_SENT)
 		return (s.flags & TCP_SYN) != 0 || s.ack == tcb->snd_nxt;
 	if ((s.flags & TCP_RST) != 0)

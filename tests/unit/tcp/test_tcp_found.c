@@ -95,6 +95,29 @@ static void an_ack_of_new_data_brings_its_window_even_out_of_order(void **state)
 	dialog_end(&d);
 }
 
+/* Seed 1764: a forged SYN took the record away, and the peer, who had missed our last ACK, was
+ * answered with RST. */
+static void RFC_6191_a_syn_ends_time_wait_only_where_somebody_listens(void **state)
+{
+	struct dialog d = connected(&v4, &with_sack);
+	uint32_t fin;
+
+	harness_close(d.c);
+	hears(&d, F | A, 0, 0);
+	d.ack++;
+	fin = d.seq;
+	says(&d, F | A);
+	hears(&d, A, 0, 0);
+	assert_int_equal(time_waits(&d), 1);
+	says_at(&d, S, 50000, NULL, 0);
+	hears(&d, A, 0, 0);
+	assert_int_equal(time_waits(&d), 1);
+	d.seq = fin;
+	says(&d, F | A);
+	hears(&d, A, 0, 0);
+	dialog_end(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -102,6 +125,7 @@ int main(void)
 		cmocka_unit_test(the_last_ack_takes_no_unread_data_away),
 		cmocka_unit_test(behind_the_peers_fin_no_window_is_announced),
 		cmocka_unit_test(an_ack_of_new_data_brings_its_window_even_out_of_order),
+		cmocka_unit_test(RFC_6191_a_syn_ends_time_wait_only_where_somebody_listens),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
