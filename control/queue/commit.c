@@ -109,17 +109,25 @@ static void message_withdraw(struct queue_shard *shard, uint32_t m)
 	index_remove(&shard->index, m);
 }
 
-/** @return the message, or 0 when a table is full */
-static uint32_t message_prepare(struct queue_shard *shard, const struct message_id *id,
-				uint32_t flags, uint64_t size, const struct envelope *envelope)
+/**
+ * All that a message needs in memory, before it goes into the spool: when it is durable, nothing
+ * may fail any more.
+ * @param m set @return 0; -ENOMEM: a table is full; -EEXIST: its id is in use
+ */
+static int message_prepare(struct queue_shard *shard, const struct message_id *id, uint32_t flags,
+			   uint64_t size, const struct envelope *envelope, uint32_t *m)
 {
-	uint32_t m = index_insert(&shard->index, id, flags, size, envelope);
+	int result;
 
-	if (m && message_name_domains(shard, m) < 0) {
-		message_withdraw(shard, m);
-		return 0;
-	}
-	return m;
+	*m = index_insert(&shard->index, id, flags, size, envelope);
+	if (!*m)
+		return -ENOMEM;
+	result = index_name(&shard->index, *m);
+	if (result == 0)
+		result = message_name_domains(shard, *m);
+	if (result < 0)
+		message_withdraw(shard, *m);
+	return result;
 }
 
 static enum commit_result result_of(int error)
@@ -158,10 +166,9 @@ static int commit_start(struct queue_shard *shard, uint16_t worker, struct submi
 		goto fail;
 	if (commit->envelope.received_us == 0)
 		commit->envelope.received_us = shard->now.wall_us;
-	result = -ENOMEM;
-	commit->message = message_prepare(shard, &submission->id, submission->flags,
-					  submission->body.size, &commit->envelope);
-	if (!commit->message)
+	result = message_prepare(shard, &submission->id, submission->flags, submission->body.size,
+				 &commit->envelope, &commit->message);
+	if (result < 0)
 		goto fail;
 	message = index_message(&shard->index, commit->message);
 	result = spool_append_message(shard->spool, &submission->id, submission->flags,
@@ -225,11 +232,8 @@ static void commit_done(void *user, int result)
 	if (shard->closing)
 		return;
 	shard->progress = true;
-	/* An id is never used twice (DESIGN.md, decision 4): a second one is refused, not mixed up
-	 * with the first. */
-	if (result == 0)
-		result = index_publish(&shard->index, commit->message);
 	if (result == 0) {
+		index_publish(&shard->index, commit->message);
 		commit_publish(commit);
 		return;
 	}
@@ -310,9 +314,8 @@ int commit_generated(struct queue_shard *shard, uint32_t about, const struct mes
 	result = encode(shard, &commit->encoded, &commit->envelope);
 	if (result < 0)
 		goto fail;
-	result = -ENOMEM;
-	commit->message = message_prepare(shard, id, flags, body->size, &commit->envelope);
-	if (!commit->message)
+	result = message_prepare(shard, id, flags, body->size, &commit->envelope, &commit->message);
+	if (result < 0)
 		goto fail;
 	message = index_message(&shard->index, commit->message);
 	commit->body = *body;

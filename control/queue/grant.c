@@ -28,7 +28,11 @@
 /** A path spreads over workers beyond this many connections on one. */
 #define SPREAD_AT 4u
 /** The part of a ring that is left free for answers to sessions: 1 in so many. */
-#define RING_RESERVE	     8u
+#define RING_RESERVE 8u
+/** A record may be alone in its batch, which takes whole blocks. */
+#define BATCH_WASTE 4096u
+/** After the spool had no room to promise. */
+#define FULL_WAIT_US	     (50 * US_PER_MS)
 #define RING_WAIT_US	     (2 * US_PER_MS)
 #define RECIPIENTS_DEFAULT   100u
 #define OUTSTANDING_PER_SLOT 2u
@@ -147,6 +151,12 @@ static struct loan *loan_make(struct queue_shard *shard, uint32_t recipients)
 	return loan;
 }
 
+void loan_redeem(struct loan *loan)
+{
+	spool_redeem(loan->shard->spool, loan->promised);
+	loan->promised = 0;
+}
+
 void loan_free(struct loan *loan)
 {
 	struct queue_shard *shard = loan->shard;
@@ -157,6 +167,7 @@ void loan_free(struct loan *loan)
 		shard->loans = loan->all_next;
 	if (loan->all_next)
 		loan->all_next->all_prev = loan->all_prev;
+	loan_redeem(loan);
 	attempt_release(shard, loan->attempt);
 	route_release(loan->route);
 	free(loan);
@@ -347,6 +358,12 @@ static int path_form(struct queue_shard *shard, uint32_t p)
 	loan = loan_make(shard, count);
 	if (!loan)
 		return -EAGAIN;
+	if (!spool_promise(shard->spool, records_bytes(count) + BATCH_WASTE)) {
+		loan_free(loan);
+		shard->full_until_us = shard->now.mono_us + FULL_WAIT_US;
+		return -EAGAIN;
+	}
+	loan->promised = records_bytes(count) + BATCH_WASTE;
 	loan->message = index_recipient(&shard->index, path->ready.head)->message;
 	held = body_hold(shard, loan->message, loan);
 	if (held < 0) {

@@ -166,7 +166,7 @@ static uint64_t id_hash(const struct queue_index *index, const struct message_id
 	return table_hash(index->seed, id, sizeof(*id));
 }
 
-int index_publish(struct queue_index *index, uint32_t m)
+int index_name(struct queue_index *index, uint32_t m)
 {
 	struct queue_message *message = index_message(index, m);
 	uint64_t hash = id_hash(index, &message->id);
@@ -175,9 +175,17 @@ int index_publish(struct queue_index *index, uint32_t m)
 		return -EEXIST;
 	if (table_insert(&index->by_id, hash, m) < 0)
 		return -ENOMEM;
+	message->marks |= MESSAGE_NAMED;
+	return 0;
+}
+
+void index_publish(struct queue_index *index, uint32_t m)
+{
+	struct queue_message *message = index_message(index, m);
+
+	assert(message->marks & MESSAGE_NAMED);
 	message->marks |= MESSAGE_DURABLE;
 	index->states[RECIPIENT_COMMITTING] += message->recipients;
-	return 0;
 }
 
 void index_remove(struct queue_index *index, uint32_t m)
@@ -185,7 +193,7 @@ void index_remove(struct queue_index *index, uint32_t m)
 	struct queue_message *message = index_message(index, m);
 	uint32_t r, next;
 
-	if (message->marks & MESSAGE_DURABLE)
+	if (message->marks & MESSAGE_NAMED)
 		table_remove(&index->by_id, id_hash(index, &message->id), m);
 	if (message->marks & MESSAGE_TIMED)
 		schedule_remove(&index->deadlines, m);
@@ -205,7 +213,9 @@ void index_remove(struct queue_index *index, uint32_t m)
 
 uint32_t index_find(const struct queue_index *index, const struct message_id *id)
 {
-	return table_find(&index->by_id, id_hash(index, id), id);
+	uint32_t m = table_find(&index->by_id, id_hash(index, id), id);
+
+	return m && index_message(index, m)->marks & MESSAGE_DURABLE ? m : 0;
 }
 
 void index_set_state(struct queue_index *index, uint32_t r, enum recipient_state state)

@@ -92,6 +92,7 @@ enum message_mark {
 	MESSAGE_FINISHED = 1 << 1, /**< its last recipient ended */
 	MESSAGE_TIMED = 1 << 2,	   /**< on the wheel: delay notice or expiry */
 	MESSAGE_PAST = 1 << 3,	   /**< its time is over: no more attempts */
+	MESSAGE_NAMED = 1 << 4,	   /**< its id is taken */
 };
 
 struct queue_message {
@@ -190,11 +191,14 @@ void envelope_release(struct envelope *envelope);
  */
 uint32_t index_insert(struct queue_index *index, const struct message_id *id, uint32_t flags,
 		      uint64_t body_size, const struct envelope *envelope);
-/** It is durable: found by its id and counted from now on. @return 0, -ENOMEM, -EEXIST */
-int index_publish(struct queue_index *index, uint32_t m);
+/** Take its id, before it is committed: what is durable must not fail any more.
+ * @return 0; -ENOMEM; -EEXIST: an id is never used twice (DESIGN.md, decision 4) */
+int index_name(struct queue_index *index, uint32_t m);
+/** It is durable: found by its id and counted from now on. */
+void index_publish(struct queue_index *index, uint32_t m);
 /** Take it out with its recipients, which are in no list. */
 void index_remove(struct queue_index *index, uint32_t m);
-/** @return its index, or 0 */
+/** @return the index of a durable message, or 0 */
 uint32_t index_find(const struct queue_index *index, const struct message_id *id);
 /** Change a recipient's state and the counts. Lists are the caller's. */
 void index_set_state(struct queue_index *index, uint32_t r, enum recipient_state state);

@@ -19,6 +19,12 @@
 #define RECORD_TEXTS_MAX (96u * 1024)
 /** The audit looks at each recipient: once a second for so many, seldom for more. */
 #define AUDIT_PER_SECOND 100000u
+/** What a record takes beside its entries: its header, the message's id, the group's note. */
+#define RECORD_OVERHEAD 192u
+/** After the spool had no room. */
+#define FULL_WAIT_US (50 * US_PER_MS)
+/** Kept records appended in one turn. */
+#define UNWRITTEN_TURN_MAX 256u
 
 void ledger_accept(struct queue_shard *shard, const struct queue_message *message)
 {
@@ -130,37 +136,194 @@ static unsigned records_encode(struct queue_shard *shard, struct record_writer *
 	return done;
 }
 
-int records_append(struct queue_shard *shard, uint32_t m, const struct record_entry *entries,
-		   unsigned count, uint64_t finish, spool_done done, void *user)
+uint64_t records_bytes(unsigned count)
+{
+	unsigned records = 1 + (unsigned)((uint64_t)count * RECORD_ENTRY_FIXED / RECORD_SCRATCH);
+
+	return (uint64_t)count * RECORD_ENTRY_FIXED + (records + 1) * RECORD_OVERHEAD;
+}
+
+static bool message_ends(const struct queue_message *message)
+{
+	return message->live == 0 && !(message->marks & MESSAGE_FINISHED);
+}
+
+/** The number that the message's finish will have. */
+static uint64_t next_finish(const struct queue_shard *shard, const struct queue_message *message)
+{
+	return message_ends(message) ? shard->closed.finish + 1 : 0;
+}
+
+/** The message's last word, when it has none; who waits for the whole is told after this. */
+static int append_finished(struct queue_shard *shard, uint32_t m, struct recording *recording)
 {
 	struct queue_message *message = index_message(&shard->index, m);
-	size_t texts = RECORD_TEXTS_MAX;
-	int result = 0;
+	int result = spool_append_finished(shard->spool, &message->id, &message->location,
+					   recording->done, recording->user);
 
-	while (count > 0 && result == 0) {
+	if (result < 0)
+		return result;
+	records_account(shard, RECORD_OVERHEAD);
+	ledger_close(shard, m);
+	return 0;
+}
+
+static int append_state(struct queue_shard *shard, uint32_t m, const struct record_writer *writer,
+			const struct recording *last)
+{
+	int result = spool_append_state(shard->spool, &index_message(&shard->index, m)->id,
+					writer->data, writer->size, last ? last->done : NULL,
+					last ? last->user : NULL);
+
+	if (result == 0)
+		records_account(shard, writer->size + RECORD_OVERHEAD);
+	return result;
+}
+
+static int append_entries(struct queue_shard *shard, uint32_t m, const struct record_entry *entries,
+			  unsigned count, size_t texts, struct recording *recording)
+{
+	const struct queue_message *message = index_message(&shard->index, m);
+	uint64_t finish = next_finish(shard, message);
+
+	while (count > 0) {
 		struct record_writer writer;
 		unsigned taken = records_encode(shard, &writer, entries, count, finish, &texts);
-		bool last = taken == count && !finish;
+		int result = append_state(shard, m, &writer,
+					  taken == count && !finish ? recording : NULL);
 
-		result = spool_append_state(shard->spool, &message->id, writer.data, writer.size,
-					    last ? done : NULL, last ? user : NULL);
-		records_account(shard, writer.size + 64);
+		if (result < 0)
+			return result;
 		entries += taken;
 		count -= taken;
 	}
-	if (result == 0 && finish) {
-		result = spool_append_finished(shard->spool, &message->id, &message->location, done,
-					       user);
-		records_account(shard, 64);
+	return finish ? append_finished(shard, m, recording) : 0;
+}
+
+/** All that is known of the message's recipients, without texts, from the index itself: it takes no
+ * memory. */
+static int append_all(struct queue_shard *shard, uint32_t m, struct recording *recording)
+{
+	const struct queue_message *message = index_message(&shard->index, m);
+	uint64_t finish = next_finish(shard, message);
+	struct record_writer writer;
+	int result;
+
+	record_begin(&writer, shard->scratch, RECORD_SCRATCH, shard->now.wall_us, finish);
+	for (uint32_t r = message->first; r; r = index_recipient(&shard->index, r)->next) {
+		struct record_entry entry;
+
+		if (!recipient_state_entry(shard, r, &entry))
+			continue;
+		entry.text_size = 0;
+		if (record_put(&writer, &entry))
+			continue;
+		result = append_state(shard, m, &writer, NULL);
+		if (result < 0)
+			return result;
+		record_begin(&writer, shard->scratch, RECORD_SCRATCH, shard->now.wall_us, finish);
+		record_put(&writer, &entry);
 	}
-	if (result < 0) {
-		shard->unrecorded++;
-		shard->broken = shard->broken || result == -EROFS;
-		/* Not even room for states: deliver nothing that could not be recorded. */
-		if (result == -ENOSPC)
-			shard->full_until_us = shard->now.mono_us + US_PER_S;
-	}
+	result = append_state(shard, m, &writer, finish ? NULL : recording);
+	if (result == 0 && finish)
+		result = append_finished(shard, m, recording);
 	return result;
+}
+
+static bool is_shortage(int result)
+{
+	return result == -ENOSPC || result == -ENOMEM;
+}
+
+static void keep(struct queue_shard *shard, struct recording *recording)
+{
+	recording->next = NULL;
+	if (shard->unwritten.tail)
+		shard->unwritten.tail->next = recording;
+	else
+		shard->unwritten.head = recording;
+	shard->unwritten.tail = recording;
+	shard->unwritten.count++;
+	/* Deliver nothing that could not be recorded. */
+	shard->full_until_us = shard->now.mono_us + FULL_WAIT_US;
+}
+
+static size_t texts_of(const struct record_entry *entries, unsigned count)
+{
+	size_t size = 0;
+
+	for (unsigned i = 0; i < count && size < RECORD_TEXTS_MAX; i++)
+		size += entries[i].text_size;
+	return size < RECORD_TEXTS_MAX ? size : RECORD_TEXTS_MAX;
+}
+
+int records_append(struct queue_shard *shard, uint32_t m, const struct record_entry *entries,
+		   unsigned count, struct recording *recording)
+{
+	const bool ends = message_ends(index_message(&shard->index, m));
+	const uint64_t bytes = records_bytes(count);
+	size_t texts = entries ? texts_of(entries, count) : 0;
+	int result = -ENOMEM;
+
+	recording->message = m;
+	/* Texts are for people: without them there may be room. */
+	if (!spool_takes_records(shard->spool, bytes + texts, ends))
+		texts = 0;
+	if (!spool_takes_records(shard->spool, bytes, ends))
+		result = -ENOSPC;
+	else if (entries && !shard->unwritten.head)
+		result = append_entries(shard, m, entries, count, texts, recording);
+	if (is_shortage(result) && !shard->broken) {
+		keep(shard, recording);
+		return 0;
+	}
+	shard->broken |= result < 0;
+	return result;
+}
+
+/** @return 0, or negative errno */
+static int append_kept(struct queue_shard *shard, struct recording *recording)
+{
+	const uint32_t m = recording->message;
+	const struct queue_message *message = index_message(&shard->index, m);
+	int result;
+
+	if (shard->broken)
+		return -EROFS;
+	if (!spool_takes_records(shard->spool, records_bytes(message->recipients),
+				 message_ends(message)))
+		return -ENOSPC;
+	records_begin(shard);
+	result = append_all(shard, m, recording);
+	records_end(shard);
+	return result;
+}
+
+void records_turn(struct queue_shard *shard)
+{
+	uint32_t left = shard->unwritten.count;
+
+	if (left > UNWRITTEN_TURN_MAX)
+		left = UNWRITTEN_TURN_MAX;
+	/* Each is the message's whole state, so their order does not matter; and what ends messages
+	 * goes where nothing else does. */
+	while (left-- > 0) {
+		struct recording *recording = shard->unwritten.head;
+		int result = append_kept(shard, recording);
+
+		shard->unwritten.head = recording->next;
+		if (!recording->next)
+			shard->unwritten.tail = NULL;
+		shard->unwritten.count--;
+		if (is_shortage(result)) {
+			keep(shard, recording);
+			continue;
+		}
+		shard->progress = true;
+		shard->broken |= result < 0;
+		if (result < 0)
+			recording->done(recording->user, result);
+	}
 }
 
 static int64_t ledger_drift(const struct queue_ledger *ledger, uint64_t queued)

@@ -325,14 +325,11 @@ void end_wait_free(struct end_wait *wait)
 void message_record(struct queue_shard *shard, struct end_wait *wait,
 		    const struct record_entry *entries, unsigned count)
 {
-	struct queue_message *message = index_message(&shard->index, wait->message);
-	uint64_t finish = 0;
 	int result;
 
-	if (message->live == 0 && !(message->marks & MESSAGE_FINISHED))
-		finish = ledger_close(shard, wait->message);
-	result = records_append(shard, wait->message, entries, count, finish, message_recorded,
-				wait);
+	wait->recording.done = message_recorded;
+	wait->recording.user = wait;
+	result = records_append(shard, wait->message, entries, count, &wait->recording);
 	if (result < 0)
 		message_recorded(wait, result);
 }
@@ -410,6 +407,10 @@ static int job_commit(struct queue_shard *shard, struct job *job, struct record_
 
 	if (failed > RECIPIENTS_MAX)
 		failed = RECIPIENTS_MAX;
+	/* Not the notice without the record: a restart would send it again. */
+	if (shard->unwritten.head ||
+	    !spool_takes_records(shard->spool, records_bytes(message->recipients), false))
+		return -ENOSPC;
 	if (failed) {
 		int result = notice_make(shard, job->message, DSN_FAILED, failed);
 

@@ -336,8 +336,8 @@ static void loan_conclude(struct queue_shard *shard, struct loan *loan, enum ver
 	struct record_entry *entries = calloc(delivery->recipient_count, sizeof(*entries));
 	struct retry_time retry = {0};
 	unsigned count = 0;
-	uint64_t finish = 0;
-	int result = -ENOMEM;
+	bool recorded;
+	int result = 0;
 
 	/* From the last to the first: what goes again is put to the head. Records are in the order
 	 * of the envelope. */
@@ -346,26 +346,31 @@ static void loan_conclude(struct queue_shard *shard, struct loan *loan, enum ver
 
 		if (recipient_goes_again(shard, loan, i, verdict))
 			continue;
-		if (recipient_result(shard, loan, &delivery->recipients[i], &retry, &entry) &&
-		    entries)
-			entries[delivery->recipient_count - ++count] = entry;
+		if (!recipient_result(shard, loan, &delivery->recipients[i], &retry, &entry))
+			continue;
+		count++;
+		if (entries)
+			entries[delivery->recipient_count - count] = entry;
 	}
 	records_cut(shard, (size_t)count * RECORD_ENTRY_MAX + RECORD_NOTE_SIZE + 256);
 	records_begin(shard);
 	if (wants_success(shard, loan))
 		notice_success(shard, loan->message);
-	if (message->live == 0)
-		finish = ledger_close(shard, loan->message);
+	recorded = count > 0 || message->live == 0;
 	loan->state = LOAN_RECORDING;
 	shard->recording++;
-	if (entries && (count || finish))
-		result = records_append(shard, loan->message,
-					entries + delivery->recipient_count - count, count, finish,
-					loan_recorded, loan);
+	loan->recording.done = loan_recorded;
+	loan->recording.user = loan;
+	loan_redeem(loan);
+	if (recorded)
+		result =
+			records_append(shard, loan->message,
+				       entries ? entries + delivery->recipient_count - count : NULL,
+				       count, &loan->recording);
 	records_end(shard);
 	free(entries);
 	body_release(shard, loan->message);
-	if (count == 0 && !finish)
+	if (!recorded)
 		report_loan(shard, loan);
 	else if (result < 0)
 		loan_recorded(loan, result);

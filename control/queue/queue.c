@@ -232,6 +232,7 @@ bool queue_shard_turn(struct queue_shard *shard, const struct mr_now *now)
 	recipients_due(shard);
 	messages_run_deadlines(shard);
 	messages_retime(shard);
+	records_turn(shard);
 	jobs_turn(shard);
 	shard->progress |= spool_turn(shard->spool, now);
 	reports_flush(shard);
@@ -258,6 +259,8 @@ uint64_t queue_shard_next_deadline(const struct queue_shard *shard)
 	due = least(due, schedule_next(&shard->index.due));
 	due = least(due, schedule_next(&shard->index.deadlines));
 	due = least(due, schedule_next(&shard->domain_timers));
+	if (shard->full_until_us > shard->now.mono_us)
+		due = least(due, shard->full_until_us);
 	if (shard->domains_waiting.head)
 		due = least(due, shard->now.mono_us + RESOLVER_WAIT_US);
 	due = least(due, schedule_next(&shard->path_timers));
@@ -291,7 +294,7 @@ uint32_t queue_shard_refusal(const struct queue_shard *shard)
 
 	if (shard->broken)
 		return COMMIT_IO_ERROR;
-	if (!spool_accepting(shard->spool))
+	if (!spool_accepting(shard->spool) || shard->unwritten.head)
 		return COMMIT_NO_SPACE;
 	/* The last twentieth of the tables is for what is on its way and for notices. */
 	if (shard->events.count || messages->used > messages->maximum - messages->maximum / 20 ||

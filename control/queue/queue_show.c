@@ -394,6 +394,7 @@ json_t *queue_shard_show_spool(struct queue_shard *shard)
 	json_object_set_new(json, "torn_tail_before", json_boolean(shard->recovered.torn_tail));
 	json_object_set_new(json, "corrupt_batches", number(shard->recovered.corrupt_batches));
 	json_object_set_new(json, "messages_recovered", number(shard->recovered.messages));
+	json_object_set_new(json, "results_waiting_for_room", number(shard->unwritten.count));
 	json_object_set_new(json, "results_not_recorded", number(shard->unrecorded));
 	return json;
 }

@@ -77,10 +77,11 @@ static void recover_message(void *context, const struct message_id *id, uint32_t
 	if (recover_room(shard, envelope.recipient_count))
 		m = index_insert(&shard->index, id, flags, body_size, &envelope);
 	envelope_release(&envelope);
-	if (!m || message_name_domains(shard, m) < 0 || index_publish(&shard->index, m) < 0) {
+	if (!m || message_name_domains(shard, m) < 0 || index_name(&shard->index, m) < 0) {
 		recovery->error = -ENOSPC;
 		return;
 	}
+	index_publish(&shard->index, m);
 	message = index_message(&shard->index, m);
 	message->location = *location;
 	message->born_us = born_of(shard, message->created_us);
@@ -328,24 +329,21 @@ static void recover_start(struct queue_shard *shard)
 
 /* ---- Snapshots, for the spool's reclaim ---- */
 
-static void snapshot_recipient(struct queue_shard *shard, uint32_t r, struct record_writer *writer)
+bool recipient_state_entry(const struct queue_shard *shard, uint32_t r, struct record_entry *entry)
 {
 	const struct queue_recipient *recipient = index_recipient(&shard->index, r);
 	uint64_t due_us = shard->now.wall_us;
-	struct record_entry entry;
 
+	if (!recipient->attempts && !recipient_is_final(recipient->state) &&
+	    !(recipient->flags & RECIPIENT_DELAY_TOLD))
+		return false;
 	if (recipient->state == RECIPIENT_WAITING)
 		due_us = wall_of(shard, schedule_due_us(&shard->index.due, r));
-	recipient_entry(shard, r, due_us, &entry);
+	recipient_entry(shard, r, due_us, entry);
 	if (recipient_is_final(recipient->state))
-		entry.result =
+		entry->result =
 			(uint8_t)(RECORD_RESULT_DELIVERED + recipient->state - RECIPIENT_DELIVERED);
-	/* Texts are for people; ends must fit, and without texts they do (MESSAGE_RECIPIENTS_MAX).
-	 */
-	if (writer->size > writer->capacity / 8 || !record_put(writer, &entry)) {
-		entry.text_size = 0;
-		record_put(writer, &entry);
-	}
+	return true;
 }
 
 static size_t snapshot(void *context, const struct message_id *id, void *to, size_t max)
@@ -358,13 +356,20 @@ static size_t snapshot(void *context, const struct message_id *id, void *to, siz
 	    max < RECORD_STATE_HEADER)
 		return 0;
 	record_begin(&writer, to, max, shard->now.wall_us, 0);
-	for (uint32_t r = index_message(&shard->index, m)->first; r;) {
-		const struct queue_recipient *recipient = index_recipient(&shard->index, r);
+	for (uint32_t r = index_message(&shard->index, m)->first; r;
+	     r = index_recipient(&shard->index, r)->next) {
+		struct record_entry entry;
 
-		if (recipient->attempts || recipient_is_final(recipient->state) ||
-		    recipient->flags & RECIPIENT_DELAY_TOLD)
-			snapshot_recipient(shard, r, &writer);
-		r = recipient->next;
+		if (!recipient_state_entry(shard, r, &entry))
+			continue;
+		/* Texts are for people; ends must fit, and without texts they do
+		 * (MESSAGE_RECIPIENTS_MAX). Copying is to make room, when that is short. */
+		if (!spool_accepting(shard->spool))
+			entry.text_size = 0;
+		if (writer.size > writer.capacity / 8 || !record_put(&writer, &entry)) {
+			entry.text_size = 0;
+			record_put(&writer, &entry);
+		}
 	}
 	return writer.size;
 }

@@ -177,6 +177,14 @@ struct queue_body {
 	bool idle; /**< in the list */
 };
 
+/** What became of a message's recipients, on its way into the spool. Part of its owner's struct. */
+struct recording {
+	struct recording *next; /**< in shard->unwritten */
+	uint32_t message;
+	spool_done done; /**< when it is durable, or never will be */
+	void *user;
+};
+
 enum loan_state {
 	LOAN_READING,	/**< waits for its body */
 	LOAN_WAITING,	/**< waits for a worker */
@@ -187,6 +195,7 @@ enum loan_state {
 
 struct loan {
 	struct report report;
+	struct recording recording;
 	struct queue_shard *shard;
 	struct loan *next; /**< readers, waiting or reporting list */
 	struct loan *all_next, *all_prev;
@@ -197,6 +206,7 @@ struct loan {
 	uint8_t state;		  /**< enum loan_state */
 	uint32_t reported;	  /**< recipients whose event is emitted */
 	uint64_t next_attempt_us; /**< wall clock, of what was deferred */
+	uint64_t promised;	  /**< room in the spool for its records */
 	uint32_t attempt;	  /**< kept for bounces, held; 0: there are none */
 	struct delivery delivery; /**< last: has its recipients behind it */
 };
@@ -244,6 +254,7 @@ struct recipient_final {
  * out. */
 struct end_wait {
 	struct report report;
+	struct recording recording;
 	struct queue_shard *shard;
 	struct end_wait *next, *prev;
 	uint32_t message;
@@ -328,6 +339,11 @@ struct queue_shard {
 	bool jobs_missed; /**< recipients FAILING without a job: memory was short */
 	struct end_wait *ends;
 	uint32_t recording; /**< loans LOAN_RECORDING */
+	/** Records that the spool had no room or memory for, in order. */
+	struct {
+		struct recording *head, *tail;
+		uint32_t count;
+	} unwritten;
 	struct commit *commits;
 	uint32_t commit_count;
 	uint64_t commit_recipients;
@@ -352,7 +368,7 @@ struct queue_shard {
 	bool draining;
 	bool recovering;
 	bool broken;		/**< the spool takes no records any more */
-	uint64_t full_until_us; /**< the spool had no room for a record: no deliveries until then */
+	uint64_t full_until_us; /**< the spool had no room for records: no deliveries until then */
 	bool closing;
 	bool progress;	     /**< something was done this turn */
 	uint64_t unrecorded; /**< results that could not be made durable */
@@ -493,6 +509,8 @@ void route_release(struct route_entry *route);
 void grants_turn(struct queue_shard *shard);
 void loan_body_ready(struct loan *loan, int result);
 void loan_free(struct loan *loan);
+/** Its records are about to be appended: the room that was promised for them is free. */
+void loan_redeem(struct loan *loan);
 void loans_free(struct queue_shard *shard);
 void slots_closed(struct queue_shard *shard, uint16_t worker, uint32_t number, uint32_t count);
 uint32_t path_connections_max(const struct queue_shard *shard, const struct queue_path *path);
@@ -556,12 +574,19 @@ void records_end(struct queue_shard *shard);
 void records_account(struct queue_shard *shard, size_t bytes);
 /** Between two messages of a group: begin another when so many bytes more could outgrow a batch. */
 void records_cut(struct queue_shard *shard, size_t bytes);
+/** Bytes that the records of so many recipients of one message take in the spool, without texts. */
+uint64_t records_bytes(unsigned count);
 /**
- * Append what became of recipients of one message; when it ended, also that.
- * @param done called when all of it is durable, or failed
+ * Append what became of recipients of one message; when it ended, also that. What the spool does
+ * not take now is kept, and appended as soon as there is room.
+ * @param entries or NULL, memory being short: the whole state is appended later
+ * @param recording its done and user are set; done is called when all of it is durable, or failed
+ * @return 0; or negative errno, and then done is not called: the spool takes nothing any more
  */
 int records_append(struct queue_shard *shard, uint32_t m, const struct record_entry *entries,
-		   unsigned count, uint64_t finish, spool_done done, void *user);
+		   unsigned count, struct recording *recording);
+/** Append what was kept. */
+void records_turn(struct queue_shard *shard);
 void ledger_audit(struct queue_shard *shard);
 
 /* ---- notice.c ---- */
@@ -598,6 +623,9 @@ void report_ends(struct queue_shard *shard, struct end_wait *wait);
 void reports_flush(struct queue_shard *shard);
 
 /* ---- recover.c ---- */
+
+/** What is to be recorded of a recipient as it is now. @return false: nothing */
+bool recipient_state_entry(const struct queue_shard *shard, uint32_t r, struct record_entry *entry);
 
 /** Open the spool and rebuild the index. @param error at least 256 bytes @return 0 or negative
  * errno */

@@ -135,6 +135,20 @@ int spool_append_finished(struct spool *spool, const struct message_id *id,
 int spool_append_note(struct spool *spool, const void *data, size_t size, spool_done done,
 		      void *user);
 /**
+ * Promise room for records to come (states, finished): messages leave it alone. Who hands out a
+ * delivery asks first, so that its result can be recorded.
+ * @return false: there is none
+ */
+bool spool_promise(struct spool *spool, uint64_t bytes);
+/** The records are about to be appended, or will not come. */
+void spool_redeem(struct spool *spool, uint64_t bytes);
+/**
+ * Should states of so many bytes be appended now? What is appended without asking is taken to the
+ * last, and may leave too little for what frees space.
+ * @param finishing with them the message ends
+ */
+bool spool_takes_records(const struct spool *spool, uint64_t bytes, bool finishing);
+/**
  * Everything appended between begin and end lands in one batch, or in none (a DSN and the states
  * that caused it). The records between must fit in one batch (1 MiB less 1 KiB); else each `done`
  * gets -EMSGSIZE. A group in which an append was refused still commits the others: check before, or

@@ -97,13 +97,9 @@ void spool_append_own(struct spool *spool, struct operation *operation)
 	spool_fill(spool);
 }
 
-/*
- * One segment stays for what lets segments go, and for the next start. (New mail stops earlier:
- * spool->accepting.)
- */
-bool spool_has_room(const struct spool *spool, uint64_t cost)
+/* Bytes that the segments take. */
+static uint64_t room_left(const struct spool *spool, uint64_t each)
 {
-	uint64_t each = spool->settings.segment_size - SPOOL_DATA_START - 2 * SPOOL_BLOCK;
 	uint64_t room = spool_available(spool) * each;
 
 	if (spool->current != SPOOL_NO_SLOT) {
@@ -114,14 +110,44 @@ bool spool_has_room(const struct spool *spool, uint64_t cost)
 		if (left > 2 * (uint64_t)spool->batch_max)
 			room += left - 2 * (uint64_t)spool->batch_max;
 	}
-	return room >= spool->queued_cost + cost + each;
+	return room;
 }
 
-static int check_append(const struct spool *spool, uint64_t bytes)
+/* New mail stops earlier than all this: spool->accepting. */
+bool spool_has_room(const struct spool *spool, enum spool_purpose purpose, uint64_t cost)
+{
+	uint64_t each = spool->settings.segment_size - SPOOL_DATA_START - 2 * SPOOL_BLOCK;
+	uint64_t kept = each / 16 * purpose;
+
+	if (purpose >= SPOOL_FOR_PROMISE)
+		kept += spool->promised;
+	return room_left(spool, each) >= spool->queued_cost + cost + kept;
+}
+
+bool spool_promise(struct spool *spool, uint64_t bytes)
+{
+	if (spool->read_only || !spool_has_room(spool, SPOOL_FOR_PROMISE, bytes))
+		return false;
+	spool->promised += bytes;
+	return true;
+}
+
+void spool_redeem(struct spool *spool, uint64_t bytes)
+{
+	assert(bytes <= spool->promised);
+	spool->promised -= bytes;
+}
+
+bool spool_takes_records(const struct spool *spool, uint64_t bytes, bool finishing)
+{
+	return spool_has_room(spool, finishing ? SPOOL_FOR_FINISH : SPOOL_FOR_RECORD, bytes);
+}
+
+static int check_append(const struct spool *spool, enum spool_purpose purpose, uint64_t bytes)
 {
 	if (spool->read_only)
 		return -EROFS;
-	return spool_has_room(spool, bytes) ? 0 : -ENOSPC;
+	return spool_has_room(spool, purpose, bytes) ? 0 : -ENOSPC;
 }
 
 static bool fits_a_segment(const struct spool *spool, uint64_t bytes)
@@ -136,7 +162,8 @@ int spool_append_message(struct spool *spool, const struct message_id *id, uint3
 			 struct spool_location *location, spool_done done, void *user)
 {
 	uint64_t bytes = envelope->size + body->size;
-	int result = check_append(spool, bytes > spool->batch_max / 4 ? 2 * bytes : bytes);
+	int result = check_append(spool, SPOOL_FOR_MESSAGE,
+				  bytes > spool->batch_max / 4 ? 2 * bytes : bytes);
 	struct operation *operation;
 	struct live_message *live;
 
@@ -176,7 +203,7 @@ static int append_data(struct spool *spool, enum operation_kind kind, const stru
 		       const void *data, size_t size, spool_done done, void *user)
 {
 	size_t front = id != NULL ? sizeof(struct spool_id) : 0;
-	int result = check_append(spool, front + size);
+	int result = check_append(spool, SPOOL_FOR_FINISH, front + size);
 	struct operation *operation;
 
 	if (result != 0)
@@ -214,7 +241,7 @@ int spool_append_finished(struct spool *spool, const struct message_id *id,
 			  const struct spool_location *location, spool_done done, void *user)
 {
 	struct live_message *live = spool_live(spool, location->handle);
-	int result = check_append(spool, sizeof(struct spool_place));
+	int result = check_append(spool, SPOOL_FOR_FINISH, sizeof(struct spool_place));
 	struct operation *operation;
 
 	assert(live->serial == location->serial && live->slot != SPOOL_NO_SLOT);

@@ -336,7 +336,8 @@ static bool copy_next(struct spool *spool)
 	while (handle != 0 && (spool_live(spool, handle)->flags & LIVE_FINISHING) != 0)
 		handle = spool_live(spool, handle)->link.next;
 	/* Not with the last of the room. */
-	if (handle != 0 && !spool_has_room(spool, (uint64_t)spool_live(spool, handle)->units * 16))
+	if (handle != 0 && !spool_has_room(spool, SPOOL_FOR_CLEANING,
+					   (uint64_t)spool_live(spool, handle)->units * 16))
 		cleaner->failed = true;
 	if (handle == 0 || cleaner->failed) {
 		cleaner->step = cleaner->failed ? CLEAN_DRAIN : CLEAN_STATES;
@@ -396,7 +397,7 @@ static bool walk_states(struct spool *spool)
 		cleaner->step = CLEAN_DRAIN;
 		return true;
 	}
-	if (!spool_has_room(spool, spool->batch_max)) {
+	if (!spool_has_room(spool, SPOOL_FOR_CLEANING, spool->batch_max)) {
 		cleaner->failed = true;
 		return true;
 	}

@@ -274,6 +274,7 @@ struct spool {
 	uint64_t queued_serial;	 /**< of the last small operation appended */
 	uint64_t durable_serial; /**< of the last one that is durable */
 	uint64_t queued_cost;	 /**< of operations that are in no batch yet */
+	uint64_t promised;	 /**< bytes of records to come */
 	struct stream stream;
 	struct batch batches[2];
 	struct batch *open;   /**< being filled, or NULL */
@@ -333,8 +334,17 @@ static inline uint64_t operation_cost(const struct operation *operation)
 	return operation->big ? 2 * bytes : operation->bytes;
 }
 
-/** Would one whole segment stay free after all that is queued, and this? */
-bool spool_has_room(const struct spool *spool, uint64_t cost);
+/** What room is asked for, and how much must stay free behind it, in sixteenths of a segment: less
+ * and less, and one segment for live sets and the next start. */
+enum spool_purpose {
+	SPOOL_FOR_MESSAGE = 21, /**< and what was promised */
+	SPOOL_FOR_PROMISE = 20, /**< likewise */
+	SPOOL_FOR_RECORD = 19,	/**< what a batch wastes was not promised */
+	SPOOL_FOR_CLEANING = 18,
+	SPOOL_FOR_FINISH = 16, /**< records with which a message ends: they free space */
+};
+/** Would enough stay free after all that is queued, and this? */
+bool spool_has_room(const struct spool *spool, enum spool_purpose purpose, uint64_t cost);
 /** Put it behind all others. */
 void operation_queue(struct spool *spool, struct operation *operation);
 /** @return an operation of the given kind with room for data, or NULL */

@@ -60,6 +60,22 @@ static void set_kernel_threads(struct uring_disk *uring)
 					   &uring->directory.cpus);
 }
 
+/* What passes by itself. The entry stays in the ring and goes with the next try. */
+static bool is_passing(int error)
+{
+	return error == -EINTR || error == -EAGAIN || error == -EBUSY || error == -ENOMEM;
+}
+
+/* Hand what is in the ring to the kernel. @return 0, also when it is to be tried again; or negative
+ * errno */
+static int push(struct uring_disk *uring)
+{
+	int result = io_uring_submit(&uring->ring);
+
+	set_kernel_threads(uring);
+	return result < 0 && !is_passing(result) ? result : 0;
+}
+
 static int submit(struct uring_disk *uring, struct request *request)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&uring->ring);
@@ -68,8 +84,9 @@ static int submit(struct uring_disk *uring, struct request *request)
 	uint64_t offset = request->offset + request->done;
 	int result;
 
-	/* The ring has as many entries as there are requests, and each submission empties it. */
-	assert(sqe != NULL);
+	/* Entries of failed requests may still lie in the ring. */
+	if (sqe == NULL)
+		return -EAGAIN;
 	if (request->write) {
 		io_uring_prep_write(sqe, request->fd, data, size, offset);
 		sqe->rw_flags = RWF_DSYNC;
@@ -77,11 +94,13 @@ static int submit(struct uring_disk *uring, struct request *request)
 		io_uring_prep_read(sqe, request->fd, data, size, offset);
 	}
 	io_uring_sqe_set_data(sqe, request);
-	do
-		result = io_uring_submit(&uring->ring);
-	while (result == -EINTR || result == -EAGAIN);
-	set_kernel_threads(uring);
-	return result < 0 ? result : 0;
+	result = push(uring);
+	if (result != 0) {
+		/* It must not reach the disk later, from a buffer that is another's by then. */
+		io_uring_prep_nop(sqe);
+		io_uring_sqe_set_data(sqe, NULL);
+	}
+	return result;
 }
 
 static int start(struct disk *disk, struct disk_file *file, bool write, uint64_t offset, void *data,
@@ -152,13 +171,15 @@ static unsigned uring_reap(struct disk *disk, struct disk_completion *out, unsig
 
 	if (max > 0)
 		count = disk_directory_reap(&uring->directory, out);
+	if (io_uring_sq_ready(&uring->ring) > 0)
+		push(uring);
 	while (count < max && io_uring_peek_cqe(&uring->ring, &cqe) == 0) {
 		struct request *request = io_uring_cqe_get_data(cqe);
 		int moved = cqe->res;
 		int64_t result;
 
 		io_uring_cqe_seen(&uring->ring, cqe);
-		if (!finish(uring, request, moved, &result))
+		if (request == NULL || !finish(uring, request, moved, &result))
 			continue;
 		out[count++] = (struct disk_completion){.user = request->user, .result = result};
 		request->next = uring->free;

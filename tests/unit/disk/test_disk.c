@@ -14,6 +14,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <liburing.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -250,6 +251,88 @@ static void test_errors_are_told_to_the_request(void **state)
 #f "_thread", f, set_up, tear_down, "thread" \
 	}
 
+/* ---- The kernel takes no submission (linked with --wrap=io_uring_submit) ---- */
+
+static int submit_error;
+static unsigned submit_failures;
+
+int __real_io_uring_submit(struct io_uring *ring);
+int __wrap_io_uring_submit(struct io_uring *ring);
+int __wrap_io_uring_submit(struct io_uring *ring)
+{
+	if (submit_failures == 0)
+		return __real_io_uring_submit(ring);
+	submit_failures--;
+	return submit_error;
+}
+
+/* A write that the kernel could not take at once is made later, once. */
+static void test_a_submission_put_off_is_made_up_for(void **state)
+{
+	static char user;
+	char error[256];
+	struct disk *disk = open_disk(error);
+	uint8_t *buffer = aligned(DISK_ALIGN), *back = aligned(DISK_ALIGN);
+	struct disk_file *file;
+
+	(void)state;
+	assert_non_null(disk);
+	assert_int_equal(disk->operations->create(disk, "seg-00000", SIZE, &file), 0);
+	memset(buffer, 'a', DISK_ALIGN);
+	submit_error = -EAGAIN;
+	submit_failures = 3;
+	assert_int_equal(disk->operations->write_durable(disk, file, 0, buffer, DISK_ALIGN, &user),
+			 0);
+	assert_int_equal(wait_for(disk, &user), DISK_ALIGN);
+	assert_int_equal(disk->operations->read(disk, file, 0, back, DISK_ALIGN, &user), 0);
+	assert_int_equal(wait_for(disk, &user), DISK_ALIGN);
+	assert_memory_equal(buffer, back, DISK_ALIGN);
+	disk->operations->close(disk, file);
+	disk_close(disk);
+	free(buffer);
+	free(back);
+	submit_failures = 0;
+}
+
+/* A write whose start was refused is never made: its buffer has other uses by then. */
+static void test_a_refused_submission_never_reaches_the_disk(void **state)
+{
+	static char user;
+	char error[256];
+	struct disk *disk = open_disk(error);
+	uint8_t *buffer = aligned(DISK_ALIGN), *back = aligned(DISK_ALIGN);
+	struct disk_completion completion;
+	struct disk_file *file;
+
+	(void)state;
+	assert_non_null(disk);
+	if (strncmp(disk->method, "io_uring", 8) != 0) {
+		disk_close(disk);
+		free(buffer);
+		free(back);
+		skip();
+	}
+	assert_int_equal(disk->operations->create(disk, "seg-00000", SIZE, &file), 0);
+	memset(buffer, 'b', DISK_ALIGN);
+	submit_error = -EINVAL;
+	submit_failures = 1;
+	assert_int_equal(disk->operations->write_durable(disk, file, 0, buffer, DISK_ALIGN, &user),
+			 -EINVAL);
+	/* The next submission takes along what lies in the ring. */
+	assert_int_equal(disk->operations->read(disk, file, DISK_ALIGN, back, DISK_ALIGN, &user),
+			 0);
+	assert_int_equal(wait_for(disk, &user), DISK_ALIGN);
+	disk->operations->wait(disk, 10000);
+	assert_int_equal(disk->operations->reap(disk, &completion, 1), 0);
+	assert_int_equal(disk->operations->read(disk, file, 0, back, DISK_ALIGN, &user), 0);
+	assert_int_equal(wait_for(disk, &user), DISK_ALIGN);
+	assert_int_equal(back[0], 0);
+	disk->operations->close(disk, file);
+	disk_close(disk);
+	free(buffer);
+	free(back);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -260,6 +343,10 @@ int main(void)
 		BOTH(test_two_cannot_share_a_directory),
 		BOTH(test_a_missing_file_is_an_error),
 		BOTH(test_errors_are_told_to_the_request),
+		cmocka_unit_test_setup_teardown(test_a_submission_put_off_is_made_up_for, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_a_refused_submission_never_reaches_the_disk,
+						set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests_name("disk", tests, NULL, NULL);
