@@ -41,6 +41,7 @@ struct work {
 	uint64_t duration_us; /* of bulk flows */
 	uint64_t patience_us; /* for messages, behind the last start */
 	uint64_t seed;
+	bool trace; /* of our stack's bulk flows, to stderr */
 };
 
 /** Bytes to send; all senders send these. */

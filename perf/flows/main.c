@@ -15,6 +15,7 @@ static const char usage[] =
 	"  --messages NAME,ADDRESS,CONGESTION,COUNT,GAP_MS,BYTES   a connection each\n"
 	"  --seconds S        of bulk flows (10)\n"
 	"  --json FILE        results (- : stdout)\n"
+	"  --trace            windows of our stack's bulk flows to stderr, ten times a second\n"
 	"The stack is 10.0.0.3/24 on FD (a SOCK_SEQPACKET socket), its router 10.0.0.2.\n";
 
 static _Noreturn void wrong(const char *text)
@@ -113,8 +114,8 @@ int main(int count, char **texts)
 	static const struct option options[] = {
 		{"sink", 0, NULL, 'S'}, {"kernel", 0, NULL, 'k'},   {"stack", 1, NULL, 's'},
 		{"bulk", 1, NULL, 'b'}, {"messages", 1, NULL, 'm'}, {"seconds", 1, NULL, 't'},
-		{"json", 1, NULL, 'j'}, {"seed", 1, NULL, 'r'},	    {"help", 0, NULL, 'h'},
-		{NULL, 0, NULL, 0},
+		{"json", 1, NULL, 'j'}, {"seed", 1, NULL, 'r'},	    {"trace", 0, NULL, 'T'},
+		{"help", 0, NULL, 'h'}, {NULL, 0, NULL, 0},
 	};
 	static struct work work = {.duration_us = 10000000, .patience_us = 30000000, .seed = 1};
 	const char *json = NULL;
@@ -139,6 +140,9 @@ int main(int count, char **texts)
 			break;
 		case 'j':
 			json = optarg;
+			break;
+		case 'T':
+			work.trace = true;
 			break;
 		case 'r':
 			work.seed = strtoull(optarg, NULL, 10);

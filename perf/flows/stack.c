@@ -24,6 +24,7 @@
 #define BURST	    32u
 #define TIMERS	    256u
 #define NAP_MAX_US  1000u
+#define TRACE_US    100000u
 
 struct run;
 
@@ -240,6 +241,24 @@ static void create(struct run *run)
 	}
 }
 
+static void trace(const struct run *run, struct sender *const *bulk, uint64_t elapsed_us)
+{
+	for (unsigned i = 0; i < run->work->count; i++) {
+		struct tcp_information t;
+
+		if (bulk[i] == NULL || bulk[i]->closed ||
+		    tcp_information(run->stack, bulk[i]->handle, &t) != 0)
+			continue;
+		fprintf(stderr,
+			"%.1f %s: acked %lu cwnd %u ssthresh %u in flight %u window %u srtt %u us "
+			"retransmitted %u\n",
+			(double)elapsed_us / 1e6, bulk[i]->job->name,
+			bulk[i]->queued - tcp_unacknowledged(run->stack, bulk[i]->handle),
+			t.cwnd_bytes, t.ssthresh_bytes, t.in_flight_bytes, t.send_window, t.srtt_us,
+			t.retransmitted_segments);
+	}
+}
+
 static void start_due(struct run *run, uint64_t elapsed_us)
 {
 	for (unsigned i = 0; i < run->work->count; i++) {
@@ -250,10 +269,38 @@ static void start_due(struct run *run, uint64_t elapsed_us)
 	}
 }
 
+/* One connection to the router itself, so that no flow's first SYN waits for ARP. @return 0, or -1
+ */
+static int introduce(struct run *run)
+{
+	struct job job = {.name = "introduction", .congestion = "cubic"};
+	struct tcp_information t = {0};
+	struct sender *s;
+	uint64_t begin_us;
+
+	run->origin_us = begin_us = run->now.mono_us;
+	job.to = run->route.gateway;
+	s = start(run, &job);
+	while (run->now.mono_us - begin_us < 10 * US_PER_S) {
+		turn(run);
+		if (s->closed)
+			break;
+		if (tcp_information(run->stack, s->handle, &t) == 0 && t.srtt_us > 0) {
+			tcp_abort(run->stack, s->handle, &run->now);
+			free(s);
+			return 0;
+		}
+		nap(run);
+	}
+	fputs("flows: the router does not answer\n", stderr);
+	return -1;
+}
+
 int flows_run_stack(struct work *work, int fd)
 {
 	struct run run = {.work = work, .fd = fd};
 	struct sender *bulk[JOBS_MAX] = {NULL};
+	uint64_t traced_us = 0;
 	bool measured = false;
 
 	prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
@@ -261,6 +308,8 @@ int flows_run_stack(struct work *work, int fd)
 	random_init_seed(&run.random, work->seed);
 	clock_read(&run.now);
 	create(&run);
+	if (introduce(&run) != 0)
+		return 1;
 	run.origin_us = run.now.mono_us;
 	for (unsigned i = 0; i < work->count; i++)
 		if (work->jobs[i].count == 0)
@@ -271,6 +320,10 @@ int flows_run_stack(struct work *work, int fd)
 		turn(&run);
 		elapsed_us = run.now.mono_us - run.origin_us;
 		start_due(&run, elapsed_us);
+		if (work->trace && elapsed_us >= traced_us) {
+			traced_us += TRACE_US;
+			trace(&run, bulk, elapsed_us);
+		}
 		if (!measured && elapsed_us >= work->duration_us) {
 			measured = true;
 			for (unsigned i = 0; i < work->count; i++)
