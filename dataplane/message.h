@@ -15,6 +15,7 @@
 
 #include "dataplane/buf/chunk.h"
 #include "dataplane/net/address.h"
+#include "dataplane/tcp/tcp.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -219,6 +220,9 @@ struct delivery {
 	uint64_t connect_us; /**< durations; 0 when reused */
 	uint64_t tls_us;
 	uint64_t transaction_us;
+	/** What TCP saw up to the end of the transaction; segments are those since the one before.
+	 */
+	struct tcp_measure measure;
 	unsigned hosts_tried;
 	struct delivery *next; /**< for the worker's lists */
 	/* */

@@ -15,6 +15,7 @@ struct session_entry {
 	char peer_name[128]; /**< HELO name, or the exchanger's */
 	char tls_text[64];   /**< version and cipher */
 	struct tcp_endpoints endpoints;
+	struct tcp_measure measure;
 	uint64_t since_us; /**< monotonic */
 	uint32_t messages;
 	uint64_t bytes;

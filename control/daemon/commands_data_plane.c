@@ -226,6 +226,17 @@ static void look_at_sessions(void *argument)
 					look->max - look->count);
 }
 
+/* The same keys always; null while nothing is known. */
+static json_t *measure_json(const struct tcp_measure *m)
+{
+	return json_pack("{s:o, s:o, s:I, s:I, s:i, s:b, s:b, s:I, s:s?}", "rtt_us",
+			 m->rtt_us ? json_integer(m->rtt_us) : json_null(), "rtt_min_us",
+			 m->rtt_min_us ? json_integer(m->rtt_min_us) : json_null(), "segments",
+			 (json_int_t)m->segments, "retransmitted", (json_int_t)m->retransmitted,
+			 "pmtu", m->pmtu, "reordering", m->reordering, "ecn", m->ecn, "cwnd_bytes",
+			 (json_int_t)m->cwnd_bytes, "congestion", m->congestion);
+}
+
 static json_t *session_json(const struct session_entry *e, uint64_t now_us)
 {
 	json_t *one = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:i, s:I}", "direction",
@@ -240,6 +251,7 @@ static json_t *session_json(const struct session_entry *e, uint64_t now_us)
 			    text_of_address(&e->endpoints.remote, e->endpoints.remote_port));
 	json_object_set_new(one, "local",
 			    text_of_address(&e->endpoints.local, e->endpoints.local_port));
+	json_object_update_new(one, measure_json(&e->measure));
 	return one;
 }
 
@@ -293,6 +305,8 @@ static const struct command_column session_columns[] = {
 	{"messages", "Messages", "count", 1},
 	{"bytes", "Bytes", "bytes", 1},
 	{"session", "Session", "text", 3},
+	{"rtt_us", "RTT", "duration_us", 5},
+	{"retransmitted", "Resent", "count", 6},
 	{NULL, NULL, NULL, 0},
 };
 

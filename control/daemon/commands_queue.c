@@ -317,12 +317,21 @@ static const struct command_column queue_columns[] = {
 	{NULL, NULL, NULL, 0},
 };
 static const struct command_column path_columns[] = {
-	{"source", "Source", "text", 0},	{"site", "Site", "text", 0},
-	{"connections", "Open", "count", 0},	{"connections_max", "Max", "count", 1},
-	{"outstanding", "Sending", "count", 0}, {"ready", "Ready", "count", 0},
-	{"delivered", "Delivered", "count", 0}, {"deferred", "Deferred", "count", 0},
-	{"bounced", "Bounced", "count", 0},	{"until_us", "Until", "when_us", 1},
-	{"why", "Held because", "note", 0},	{NULL, NULL, NULL, 0},
+	{"source", "Source", "text", 0},
+	{"site", "Site", "text", 0},
+	{"connections", "Open", "count", 0},
+	{"connections_max", "Max", "count", 1},
+	{"outstanding", "Sending", "count", 0},
+	{"ready", "Ready", "count", 0},
+	{"delivered", "Delivered", "count", 0},
+	{"deferred", "Deferred", "count", 0},
+	{"bounced", "Bounced", "count", 0},
+	{"rtt_us", "RTT", "duration_us", 2},
+	{"loss", "Resent", "percent", 3},
+	{"pmtu", "PMTU", "count", 4},
+	{"until_us", "Until", "when_us", 1},
+	{"why", "Held because", "note", 0},
+	{NULL, NULL, NULL, 0},
 };
 static const struct command_column source_columns[] = {
 	{"source", "Source", "text", 0},

@@ -294,6 +294,27 @@ static void put_session(struct text_buffer *buffer, const struct event *event)
 	member_true(buffer, "session_reused", event->reused);
 }
 
+/* What TCP saw of the path: an operator's answer to "is it the network?" */
+static void put_measure(struct text_buffer *buffer, const struct tcp_measure *m)
+{
+	if (m->congestion == NULL)
+		return;
+	put_name(buffer, "tcp");
+	PUT(buffer, "{");
+	member_number_if(buffer, "rtt_us", m->rtt_us);
+	member_number_if(buffer, "rtt_min_us", m->rtt_min_us);
+	member_number(buffer, "segments", m->segments);
+	member_number(buffer, "retransmitted", m->retransmitted);
+	member_number(buffer, "loss_ppm",
+		      m->segments != 0 ? (uint64_t)m->retransmitted * 1000000 / m->segments : 0);
+	member_true(buffer, "reordering", m->reordering);
+	member_true(buffer, "ecn", m->ecn);
+	member_number(buffer, "pmtu", m->pmtu);
+	member_number(buffer, "cwnd_bytes", m->cwnd_bytes);
+	member_text(buffer, "congestion", m->congestion);
+	PUT(buffer, "}");
+}
+
 static void put_ours(struct text_buffer *buffer, const struct event *event)
 {
 	char id[MESSAGE_ID_TEXT];
@@ -374,6 +395,7 @@ void event_format(struct text_buffer *buffer, const struct event *event, const c
 	member_text(buffer, "egress_source", event->source);
 	member_text(buffer, "nodeid", node);
 	put_session(buffer, event);
+	put_measure(buffer, &event->measure);
 	put_ours(buffer, event);
 	PUT(buffer, "}\n");
 }

@@ -58,7 +58,8 @@ struct event {
 	bool generated; /**< ours: a DSN */
 	const struct message_id *dsn_for;
 	uint64_t connect_us, tls_us, transaction_us, commit_us;
-	uint64_t next_attempt_us; /**< wall clock, of a transient failure */
+	struct tcp_measure measure; /**< of an attempt's connection */
+	uint64_t next_attempt_us;   /**< wall clock, of a transient failure */
 	unsigned worker;
 	uint64_t config_revision;
 };

@@ -27,6 +27,7 @@ void attempt_of(const struct loan *loan, struct attempt *attempt)
 		.connect_us = delivery->connect_us,
 		.tls_us = delivery->tls_us,
 		.transaction_us = delivery->transaction_us,
+		.measure = delivery->measure,
 	};
 	snprintf(attempt->tls_version, sizeof(attempt->tls_version), "%s", delivery->tls_version);
 	snprintf(attempt->tls_cipher, sizeof(attempt->tls_cipher), "%s", delivery->tls_cipher);

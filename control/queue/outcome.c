@@ -114,6 +114,11 @@ static void path_account(struct queue_shard *shard, struct loan *loan, enum verd
 	const struct delivery *delivery = &loan->delivery;
 	const struct delivery_recipient *first = &delivery->recipients[0];
 
+	if (delivery->measure.congestion) {
+		path->measure = delivery->measure;
+		path->segments += delivery->measure.segments;
+		path->retransmitted += delivery->measure.retransmitted;
+	}
 	switch (verdict) {
 	case VERDICT_UNTRIED:
 		path_sleep_until(shard, loan->path, shard->now.mono_us + UNTRIED_WAIT_US);

@@ -280,6 +280,27 @@ json_t *queue_shard_show_queue(struct queue_shard *shard, const char *domain)
 
 /* ---- Paths and sources ---- */
 
+/* The way that the last transaction had, and what was lost on it since the path was made. */
+static void show_measure(const struct queue_path *path, json_t *json)
+{
+	const struct tcp_measure *m = &path->measure;
+	bool known = m->congestion != NULL;
+
+	json_object_set_new(json, "rtt_us", known ? number(m->rtt_us) : json_null());
+	json_object_set_new(json, "rtt_min_us", known ? number(m->rtt_min_us) : json_null());
+	json_object_set_new(json, "segments", number(path->segments));
+	json_object_set_new(json, "retransmitted", number(path->retransmitted));
+	json_object_set_new(json, "loss",
+			    json_real(path->segments ? 100.0 * (double)path->retransmitted /
+							       (double)path->segments
+						     : 0));
+	json_object_set_new(json, "reordering", json_boolean(m->reordering));
+	json_object_set_new(json, "ecn", json_boolean(m->ecn));
+	json_object_set_new(json, "pmtu", known ? number(m->pmtu) : json_null());
+	json_object_set_new(json, "cwnd_bytes", known ? number(m->cwnd_bytes) : json_null());
+	json_object_set_new(json, "congestion", known ? text(m->congestion) : json_null());
+}
+
 json_t *queue_shard_show_paths(struct queue_shard *shard)
 {
 	json_t *json = json_array();
@@ -306,6 +327,7 @@ json_t *queue_shard_show_paths(struct queue_shard *shard)
 		json_object_set_new(one, "deferred", number(path->deferred));
 		json_object_set_new(one, "bounced", number(path->bounced));
 		json_object_set_new(one, "retired", json_boolean(path->retired));
+		show_measure(path, one);
 		if (path->ready.count || path_is_blocked(shard, p)) {
 			until = why_path(shard, path, why);
 			json_object_set_new(one, "why", text(why));

@@ -167,6 +167,7 @@ static void event_add_attempt(struct event *event, const struct attempt *attempt
 	event->tls_us = attempt->tls_us;
 	event->transaction_us = attempt->transaction_us;
 	event->worker = attempt->worker;
+	event->measure = attempt->measure;
 }
 
 static void event_add_result(const struct queue_shard *shard, struct event *event,

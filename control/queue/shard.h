@@ -139,6 +139,8 @@ struct queue_path {
 	struct schedule_link timer;
 	uint64_t idle_since_us;
 	uint64_t delivered, deferred, bounced; /**< recipients, since it was made */
+	struct tcp_measure measure;	       /**< of the last transaction */
+	uint64_t segments, retransmitted;      /**< since it was made */
 	struct path_worker *workers;
 };
 
@@ -242,6 +244,7 @@ struct attempt {
 	char tls_cipher[sizeof(((struct delivery *)0)->tls_cipher)];
 	uint64_t session;
 	uint64_t connect_us, tls_us, transaction_us;
+	struct tcp_measure measure;
 };
 
 /** A recipient's end. */

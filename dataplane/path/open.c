@@ -172,6 +172,8 @@ static int connect_host(struct path_session *session)
 
 	session->tls = false;
 	session->messages = 0;
+	session->segments_told = 0;
+	session->retransmitted_told = 0;
 	session->bytes = 0;
 	session->connect_us = 0;
 	session->tls_us = 0;

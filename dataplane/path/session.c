@@ -138,6 +138,20 @@ static void session_ready(struct path_session *session)
 	path_mark_dirty(session->table, path);
 }
 
+/* What the connection found out since its last transaction ended. */
+static void measure(struct path_session *session, struct tcp_measure *out)
+{
+	struct tcp_measure now;
+
+	if (tcp_measure(session->table->settings.stack, session->stream.last, &now) != 0)
+		return;
+	*out = now;
+	out->segments -= session->segments_told;
+	out->retransmitted -= session->retransmitted_told;
+	session->segments_told = now.segments;
+	session->retransmitted_told = now.retransmitted;
+}
+
 static void session_done(struct path_session *session)
 {
 	struct path_table *table = session->table;
@@ -145,6 +159,7 @@ static void session_done(struct path_session *session)
 
 	session->delivery = NULL;
 	session->bytes += delivery->body_size;
+	measure(session, &delivery->measure);
 	if (session->client.recipients_learned) {
 		struct host_note *note = note_of(session);
 

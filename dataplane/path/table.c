@@ -393,6 +393,7 @@ static void delivery_clear(struct delivery *delivery, uint64_t now_us)
 	delivery->connect_us = 0;
 	delivery->tls_us = 0;
 	delivery->transaction_us = 0;
+	memset(&delivery->measure, 0, sizeof(delivery->measure));
 	delivery->hosts_tried = 0;
 	for (uint32_t i = 0; i < delivery->recipient_count; i++) {
 		struct delivery_recipient *recipient = &delivery->recipients[i];
@@ -542,6 +543,7 @@ static void describe_session(const struct path_session *session, struct session_
 	out->since_us = session->connect_began_us;
 	out->messages = session->messages;
 	out->bytes = session->bytes;
+	tcp_measure(session->table->settings.stack, session->stream.last, &out->measure);
 }
 
 unsigned path_table_list(const struct path_table *table, struct session_entry *out, unsigned max)

@@ -93,6 +93,7 @@ struct path_session {
 	uint64_t connect_us, tls_us; /**< durations */
 	uint64_t tls_began_us;
 	uint32_t messages;
+	uint32_t segments_told, retransmitted_told; /**< by the transactions before */
 	uint64_t bytes;
 	struct delivery *delivery; /**< under way, on loan */
 	struct view *view;	   /**< held; NULL: none */

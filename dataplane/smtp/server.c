@@ -396,6 +396,7 @@ static void describe(const struct server_session *session, struct session_entry 
 		.messages = engine->messages,
 		.bytes = engine->bytes,
 	};
+	tcp_measure(session->stream.stack, session->stream.last, &out->measure);
 	snprintf(out->state, sizeof(out->state), "%s", server_state_name(engine));
 	snprintf(out->name, sizeof(out->name), "%s", engine->listener->name);
 	snprintf(out->peer_name, sizeof(out->peer_name), "%.*s", (int)sizeof(out->peer_name) - 1,

@@ -453,6 +453,7 @@ void stream_init(struct stream *s, struct net_stack *stack, tcp_handle connectio
 	*s = (struct stream){
 		.stack = stack,
 		.connection = connection,
+		.last = connection,
 		.callbacks = callbacks,
 		.user = user,
 		.now = now,

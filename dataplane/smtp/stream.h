@@ -59,6 +59,7 @@ struct stream_callbacks {
 struct stream {
 	struct net_stack *stack;
 	tcp_handle connection; /**< 0 once TCP has let go of it */
+	tcp_handle last;       /**< its name for tcp_measure, also in on_closed */
 	const struct stream_callbacks *callbacks;
 	void *user;
 	struct tls_context *context; /**< held while a ClientHello is collected */

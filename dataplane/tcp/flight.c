@@ -62,6 +62,7 @@ void flight_give(struct tcp_layer *layer, struct tcb *tcb)
 	assert(flight->board_count == 0);
 	tcb->flags &=
 		~(uint32_t)(TCB_PROBE_OUT | TCB_RECOVERY | TCB_LOSS | TCB_DSACK_DUE | TCB_CWR);
+	tcb_cold(layer, tcb)->sent += flight->sent;
 	flight->board_head = pool->free;
 	pool->free = tcb->flight;
 	pool->used--;

@@ -177,14 +177,16 @@ struct tcb_cold {
 	const struct tcp_callbacks *callbacks;
 	uint32_t generation;
 	uint32_t retransmitted; /* segments */
-	uint32_t challenge_ms;	/* GCRA of ACKs that a stranger can provoke */
-	uint16_t listener;	/* of a passive open: index */
+	uint32_t sent; /* segments with data or FIN, each time counted; the flight's are added when
+			  it ends */
+	uint32_t challenge_ms; /* GCRA of ACKs that a stranger can provoke */
+	uint16_t listener;     /* of a passive open: index */
 	uint8_t close_reason;
 	uint8_t retries;      /* of SYN or SYN-ACK */
 	uint8_t reo_persist;  /* recoveries until reo_mult falls back to 1 */
 	uint8_t ecn_windows;  /* in a row that ended with ECE */
 	uint32_t destination; /* index + 1; 0: none */
-	uint8_t unused[8];
+	uint8_t unused[4];
 };
 static_assert(sizeof(struct tcb_cold) == 48, "with tcb and two table slots: 320 bytes");
 
@@ -217,6 +219,7 @@ struct tcb_flight {
 	uint32_t dsack_start;
 	uint32_t dsack_end;
 	uint32_t ecn_until; /* snd_nxt when CE was last answered */
+	uint32_t sent;	    /* segments with data or FIN */
 };
 static_assert(sizeof(struct tcb_flight) <= 192, "three cache lines");
 

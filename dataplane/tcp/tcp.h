@@ -149,4 +149,23 @@ struct tcp_information {
 int tcp_information(const struct net_stack *stack, tcp_handle connection,
 		    struct tcp_information *out);
 
+/** What a connection found out about its path. */
+struct tcp_measure {
+	uint32_t rtt_us;     /**< smoothed; 0: no sample yet */
+	uint32_t rtt_min_us; /**< smallest; 0: none yet */
+	uint32_t cwnd_bytes;
+	uint32_t segments;	/**< sent with data or FIN, each time counted */
+	uint32_t retransmitted; /**< of these; and SYNs */
+	uint16_t pmtu;		/**< largest packet that it sends */
+	bool reordering;	/**< the path was seen to reorder */
+	bool ecn;		/**< both sides do ECN (RFC 3168) */
+	const char *congestion; /**< name of the congestion control; NULL: nothing was measured */
+};
+/**
+ * Also from inside of on_closed, which is the last that is known of it.
+ * @param[out] out all zero on error
+ * @return 0 or -ENOTCONN
+ */
+int tcp_measure(const struct net_stack *stack, tcp_handle connection, struct tcp_measure *out);
+
 #endif

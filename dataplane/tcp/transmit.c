@@ -45,6 +45,7 @@ static bool send_record(struct net_stack *stack, struct tcb *tcb, const struct n
 			flags |= TCP_FIN;
 		if (!tcp_emit(stack, tcb, path, seq, part, flags))
 			return false;
+		tcb_flight(stack->tcp, tcb)->sent++;
 		seq += part;
 	} while (seq_lt(seq, end));
 	rate_on_send(stack, tcb, record);

@@ -156,7 +156,7 @@ static void a_delivery_has_the_fields_of_the_field(void **state)
 {
 	struct event event = sample();
 	struct ip_address peer, source;
-	json_t *j, *response, *code;
+	json_t *j, *response, *code, *tcp;
 
 	ip_parse("203.0.113.9", &peer);
 	ip_parse("2001:db8::1", &source);
@@ -179,6 +179,11 @@ static void a_delivery_has_the_fields_of_the_field(void **state)
 	event.next_attempt_us = UINT64_C(1795365482000001);
 	event.connect_us = 99;
 	event.config_revision = 4;
+	event.measure = (struct tcp_measure){.rtt_us = 40000,
+					     .segments = 200,
+					     .retransmitted = 3,
+					     .pmtu = 1500,
+					     .congestion = "cubic"};
 	j = formatted(&event);
 	assert_string_equal(text_in(j, "type"), "Delivery");
 	assert_int_equal(strlen(text_in(j, "id")), 26);
@@ -201,6 +206,12 @@ static void a_delivery_has_the_fields_of_the_field(void **state)
 	assert_string_equal(text_in(json_object_get(j, "source_address"), "address"),
 			    "2001:db8::1");
 	assert_true(json_is_true(json_object_get(j, "possible_duplicate")));
+	tcp = json_object_get(j, "tcp");
+	assert_int_equal(json_integer_value(json_object_get(tcp, "rtt_us")), 40000);
+	assert_int_equal(json_integer_value(json_object_get(tcp, "retransmitted")), 3);
+	assert_int_equal(json_integer_value(json_object_get(tcp, "loss_ppm")), 15000);
+	assert_string_equal(text_in(tcp, "congestion"), "cubic");
+	assert_null(json_object_get(tcp, "ecn"));
 	assert_null(json_object_get(j, "tenant"));
 	json_decref(j);
 }

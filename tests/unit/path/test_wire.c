@@ -53,7 +53,8 @@ struct wire {
 	struct delivery *deliveries[MESSAGES];
 	unsigned messages, next, outstanding_max, lent, delivered, slots_back;
 	unsigned reused;
-	char *body; /**< as it is on the wire without stuffing */
+	unsigned measured; /**< outcomes that tell of their way */
+	char *body;	   /**< as it is on the wire without stuffing */
 	size_t body_size;
 	struct chunk *chunks;
 	struct route route;
@@ -234,6 +235,9 @@ static bool report(void *context, const struct record *record)
 	wire->lent--;
 	wire->slots_back += record->delivery->slot_closed;
 	wire->reused += record->delivery->reused;
+	if (record->delivery->measure.congestion && record->delivery->measure.rtt_us > 0 &&
+	    record->delivery->measure.segments > 0 && record->delivery->measure.segments < 65536)
+		wire->measured++;
 	if (record->delivery->recipients[0].outcome == OUTCOME_DELIVERED)
 		wire->delivered++;
 	else if (wire->server.hostile == HOSTILE_NOT)
@@ -404,6 +408,7 @@ static void run_wire(const char *features, const struct sim_link_settings *setti
 	assert_int_equal(wire->server.stored, MESSAGES);
 	assert_false(wire->server.damaged);
 	assert_int_equal(wire->reused, MESSAGES - 2);
+	assert_int_equal(wire->measured, MESSAGES);
 	assert_int_equal(path_table_counters(wire->table)->protocol_errors, 0);
 	wire_free(wire);
 }
