@@ -73,8 +73,8 @@ static uint32_t lookup(const struct tcp_layer *layer, const struct ip_address *k
 	return link;
 }
 
-const struct destination *destination_find(const struct tcp_layer *layer,
-					   const struct ip_address *remote)
+const struct destination *destination_look_up(const struct tcp_layer *layer,
+					      const struct ip_address *remote)
 {
 	struct ip_address key = key_of(remote);
 	uint32_t link = lookup(layer, &key);

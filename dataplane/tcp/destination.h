@@ -65,8 +65,8 @@ void destination_close(struct net_stack *stack, struct tcb *tcb);
 /* @return NULL: none */
 struct destination *destination_of(const struct tcp_layer *layer, const struct tcb *tcb);
 /* Of an address, whether or not a connection uses it. @return NULL: unknown */
-const struct destination *destination_find(const struct tcp_layer *layer,
-					   const struct ip_address *remote);
+const struct destination *destination_look_up(const struct tcp_layer *layer,
+					      const struct ip_address *remote);
 /* Take over what the connection has found out. */
 void destination_learn(struct net_stack *stack, struct tcb *tcb);
 /* The handshake is done: what is known goes into the connection. */
