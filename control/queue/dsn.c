@@ -2,12 +2,14 @@
 /* See dsn.h. */
 #include "control/queue/dsn.h"
 
+#include "dataplane/smtp/orcpt.h"
 #include "drivers/clock.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 /** Of a header that is looked for or returned alone; the rest of a longer one is cut off: a
@@ -206,6 +208,11 @@ static void put_orcpt(struct writer *w, const char *orcpt)
 
 	if (!value || value - orcpt > 60)
 		return;
+	if (strncasecmp(orcpt, "utf-8;", 6) == 0) { /* 7 bits: \x{...} (RFC 6533, 3) */
+		if (orcpt_write(orcpt, false, text) > 0)
+			put(w, "Original-Recipient: %s\r\n", text);
+		return;
+	}
 	put(w, "Original-Recipient: %.*s;%.600s\r\n", (int)(value - orcpt), orcpt,
 	    xtext_decode(value + 1, text, sizeof(text)));
 }

@@ -86,6 +86,26 @@ static void a_bounce_has_the_three_parts_and_all_fields(void **state)
 	house_finish(&house);
 }
 
+/* RFC 6533, 3: a notice is 7 bits. */
+static void an_original_recipient_in_utf8_comes_back_in_7_bits(void **state)
+{
+	static struct house house;
+	const struct house_message message = {
+		.from = "sender@from.example",
+		.recipients = "bad@to.example!orcpt=utf-8;j\u00f6rg@to.example!notify=4",
+		.header = "Subject: the original\r\n\r\n",
+		.body_size = 300,
+	};
+
+	start(&house, 1);
+	send_message(&house, &message);
+	assert_true(house_run_dry(&house, 10 * HOUSE_SECOND));
+	assert_int_equal(house.notice_count, 1);
+	assert_has(house.notices[0].text,
+		   "\r\nOriginal-Recipient: utf-8;j\\x{F6}rg@to.example\r\n");
+	house_finish(&house);
+}
+
 /* RFC 3461, 4.3 and 5.3 */
 static void ret_and_size_decide_what_comes_back(void **state)
 {
@@ -525,6 +545,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_bounce_has_the_three_parts_and_all_fields),
+		cmocka_unit_test(an_original_recipient_in_utf8_comes_back_in_7_bits),
 		cmocka_unit_test(ret_and_size_decide_what_comes_back),
 		cmocka_unit_test(a_bounce_event_tells_the_attempt_that_ended_it),
 		cmocka_unit_test(an_end_that_is_ours_alone_tells_no_attempt),
