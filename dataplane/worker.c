@@ -81,6 +81,13 @@ static struct frame *pool_alloc(void *context)
 	return frame_alloc(worker->frames);
 }
 
+static struct frame *pool_alloc_large(void *context)
+{
+	struct worker *worker = context;
+
+	return worker->frames->alloc_large(worker->frames->context);
+}
+
 static void pool_free(void *context, struct frame *frame)
 {
 	struct worker *worker = context;
@@ -459,8 +466,11 @@ struct worker *worker_create(const struct worker_settings *settings, const struc
 	worker->index = settings->index;
 	worker->count = settings->count;
 	worker->frames = settings->frames;
-	worker->pool =
-		(struct frame_pool){.context = worker, .alloc = pool_alloc, .free = pool_free};
+	worker->pool = (struct frame_pool){
+		.context = worker,
+		.alloc = pool_alloc,
+		.alloc_large = settings->frames->alloc_large ? pool_alloc_large : NULL,
+		.free = pool_free};
 	worker->link = settings->link;
 	worker->now = *now;
 	worker->listen_again_us = MR_NEVER;

@@ -275,6 +275,7 @@ static void compile_port(struct configuration *c, const struct lyd_node *node, u
 	out->mtu = (uint16_t)config_number(document, node, "mtu");
 	out->rx_descriptors = (uint32_t)config_number(document, node, "rx-descriptors");
 	out->tx_descriptors = (uint32_t)config_number(document, node, "tx-descriptors");
+	out->segmentation = config_flag(document, node, "segmentation-offload");
 	snprintf(view->name, sizeof(view->name), "%s", out->name);
 	view->mtu = out->mtu;
 	for (unsigned i = 0; i < index; i++) {

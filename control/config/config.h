@@ -32,6 +32,7 @@ struct config_port {
 	char device[256]; /**< a PCI address, or DPDK's virtual device string */
 	uint16_t mtu;
 	uint32_t rx_descriptors, tx_descriptors;
+	bool segmentation; /**< use the device's TSO */
 };
 
 struct config_certificate {

@@ -120,6 +120,8 @@ static void differ_ports(struct difference *d, const struct configuration *old,
 		differ_text(d, what, a->device, b->device);
 		snprintf(what, sizeof(what), "port %s mtu", a->name);
 		differ_number(d, what, a->mtu, b->mtu);
+		snprintf(what, sizeof(what), "port %s segmentation-offload", a->name);
+		differ_number(d, what, a->segmentation, b->segmentation);
 		snprintf(what, sizeof(what), "port %s rx-descriptors", a->name);
 		differ_number(d, what, a->rx_descriptors, b->rx_descriptors);
 		snprintf(what, sizeof(what), "port %s tx-descriptors", a->name);

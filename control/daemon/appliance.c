@@ -22,6 +22,7 @@
 #define FRAME_MEMORY_PERCENT 60
 #define FRAME_BYTES	     3072 /* with mempool's own, and what page ends cost */
 #define FRAMES_MIN	     4096
+#define LARGE_FRAMES	     255 /* a worker's, of 12 KiB: what a port holds of them at a time */
 #define FRAMES_MAX	     65536
 #define PATHS_PER_WORKER     65536
 /* The shard's own chunks: bodies read back and notices. */
@@ -70,6 +71,30 @@ static int start_environment(const struct configuration *configuration, char *er
 	return nic_environment_start(&environment, error);
 }
 
+/* Large frames only where a port cuts them. */
+static int make_frames(struct appliance *appliance, struct rte_mempool **pools, char *error)
+{
+	bool large = false;
+
+	for (unsigned i = 0; i < appliance->port_count; i++) {
+		struct nic_port_information info;
+
+		nic_port_information(appliance->ports[i], &info);
+		large |= info.tx_segmentation;
+	}
+	for (unsigned i = 0; i < appliance->worker_count; i++) {
+		struct rte_mempool *pool = NULL;
+
+		if (large)
+			pool = nic_large_pool_create(i, LARGE_FRAMES, sizeof(struct frame),
+						     FRAME_LARGE, error);
+		if (large && !pool)
+			return -ENOMEM;
+		frame_mbuf_pool_init(&appliance->workers[i].frames, pools[i], pool, (uint16_t)i);
+	}
+	return 0;
+}
+
 int appliance_open_ports(struct appliance *appliance, char *error)
 {
 	const struct config_system *system = config_system(appliance->configuration);
@@ -87,7 +112,6 @@ int appliance_open_ports(struct appliance *appliance, char *error)
 					   sizeof(struct frame), error);
 		if (!pools[i])
 			return -ENOMEM;
-		frame_mbuf_pool_init(&appliance->workers[i].frames, pools[i], (uint16_t)i);
 	}
 	for (unsigned s = 0; s < NIC_STEERING_SLOTS; s++)
 		owner_of_slot[s] = net_owner(nic_steering_ports_of_slot(s), 0,
@@ -104,13 +128,14 @@ int appliance_open_ports(struct appliance *appliance, char *error)
 			.rx_interrupts = system->idle == IDLE_INTERRUPT,
 			.owner_of_slot = owner_of_slot,
 			.ruled_port = NET_STEERED_PORT,
+			.segmentation = ports[i].segmentation,
 		};
 		appliance->ports[i] = nic_port_open(&settings, error);
 		if (!appliance->ports[i])
 			return -ENODEV;
 		appliance->port_count++;
 	}
-	return 0;
+	return make_frames(appliance, pools, error);
 }
 
 /* ---- Shards and workers ---- */
@@ -267,6 +292,8 @@ static int create_worker(struct appliance *appliance, unsigned index, const stru
 		nic_port_information(appliance->ports[p], &info);
 		settings.offloads[p].tx_ip_checksum = info.tx_ip_checksum;
 		settings.offloads[p].tx_tcp_checksum = info.tx_tcp_checksum;
+		settings.offloads[p].tx_segmentation = info.tx_segmentation;
+		settings.offloads[p].tx_segmentation6 = info.tx_segmentation6;
 		thread->loop.ports[p] = appliance->ports[p];
 	}
 	thread->worker = worker_create(&settings, now);

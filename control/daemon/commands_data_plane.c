@@ -122,6 +122,7 @@ static json_t *show_ports(void *context, json_t *arguments, char *error)
 				    json_sprintf("%02x:%02x:%02x:%02x:%02x:%02x", info.mac[0],
 						 info.mac[1], info.mac[2], info.mac[3], info.mac[4],
 						 info.mac[5]));
+		json_object_set_new(one, "tx_segmentation", json_boolean(info.tx_segmentation));
 		json_object_set_new(one, "steering_reason", json_string(info.steering_reason));
 		json_object_set_new(one, "arrived_home", json_integer((json_int_t)arrivals.home));
 		json_object_set_new(one, "arrived_elsewhere",

@@ -32,15 +32,21 @@ struct frame {
 	uint16_t l2_length; /**< tx with offload: Ethernet + VLAN header */
 	uint16_t l3_length; /**< tx with offload */
 	uint32_t hash;
-	uint16_t worker; /**< whose pool it belongs to */
-	uint16_t reserved;
+	uint16_t worker;   /**< whose pool it belongs to */
+	uint16_t tso_size; /**< tx: the port makes segments of this payload; 0: sent as it is */
 };
+
+/** Capacity of a large frame: one descriptor of every card takes it. */
+#define FRAME_LARGE 12288
 
 /** A worker's source of frames for transmission. Filled by drivers/nic or by the simulator. */
 struct frame_pool {
 	void *context;
 	/** @return an empty frame with length 0 and at least 2,000 bytes of capacity, or NULL */
 	struct frame *(*alloc)(void *context);
+	/** A frame with FRAME_LARGE bytes of capacity, for a port that makes the segments; or NULL.
+	 * The member is NULL where no port does. */
+	struct frame *(*alloc_large)(void *context);
 	/** Give back a frame that is not transmitted after all, or a received frame that is done
 	 * with. */
 	void (*free)(void *context, struct frame *frame);

@@ -13,10 +13,9 @@ static struct rte_mbuf *mbuf_of(struct frame *frame)
 	return (struct rte_mbuf *)((uint8_t *)frame - sizeof(struct rte_mbuf));
 }
 
-static struct frame *pool_alloc(void *context)
+static struct frame *alloc_from(struct rte_mempool *mempool, uint16_t worker)
 {
-	struct frame_mbuf_pool *pool = context;
-	struct rte_mbuf *packet = rte_pktmbuf_alloc(pool->mempool);
+	struct rte_mbuf *packet = rte_pktmbuf_alloc(mempool);
 
 	if (!packet)
 		return NULL;
@@ -25,9 +24,23 @@ static struct frame *pool_alloc(void *context)
 	*frame = (struct frame){
 		.data = rte_pktmbuf_mtod(packet, uint8_t *),
 		.capacity = rte_pktmbuf_tailroom(packet),
-		.worker = pool->worker,
+		.worker = worker,
 	};
 	return frame;
+}
+
+static struct frame *pool_alloc(void *context)
+{
+	struct frame_mbuf_pool *pool = context;
+
+	return alloc_from(pool->mempool, pool->worker);
+}
+
+static struct frame *pool_alloc_large(void *context)
+{
+	struct frame_mbuf_pool *pool = context;
+
+	return alloc_from(pool->large, pool->worker);
 }
 
 static void pool_free(void *context, struct frame *frame)
@@ -37,10 +50,14 @@ static void pool_free(void *context, struct frame *frame)
 }
 
 void frame_mbuf_pool_init(struct frame_mbuf_pool *pool, struct rte_mempool *mempool,
-			  uint16_t worker)
+			  struct rte_mempool *large, uint16_t worker)
 {
-	pool->pool = (struct frame_pool){.context = pool, .alloc = pool_alloc, .free = pool_free};
+	pool->pool = (struct frame_pool){.context = pool,
+					 .alloc = pool_alloc,
+					 .alloc_large = large ? pool_alloc_large : NULL,
+					 .free = pool_free};
 	pool->mempool = mempool;
+	pool->large = large;
 	pool->worker = worker;
 }
 
@@ -96,6 +113,13 @@ struct rte_mbuf *frame_to_mbuf(struct frame *frame)
 			packet->ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
 		if (frame->flags & FRAME_TX_TCP_CHECKSUM)
 			packet->ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM;
+		if (frame->tso_size > 0) {
+			const uint8_t *tcp = frame->data + frame->l2_length + frame->l3_length;
+
+			packet->l4_len = (tcp[12] >> 4) * 4;
+			packet->tso_segsz = frame->tso_size;
+			packet->ol_flags |= RTE_MBUF_F_TX_TCP_SEG;
+		}
 	}
 	return packet;
 }

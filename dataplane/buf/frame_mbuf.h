@@ -14,11 +14,12 @@ struct rte_mempool;
 struct frame_mbuf_pool {
 	struct frame_pool pool;
 	struct rte_mempool *mempool; /**< private size sizeof(struct frame) */
+	struct rte_mempool *large;   /**< likewise, for FRAME_LARGE; NULL: no port needs it */
 	uint16_t worker;
 };
 
 void frame_mbuf_pool_init(struct frame_mbuf_pool *pool, struct rte_mempool *mempool,
-			  uint16_t worker);
+			  struct rte_mempool *large, uint16_t worker);
 /** A received packet becomes a frame. @return NULL (and the packet is freed) when it is not one
  * segment */
 struct frame *frame_from_mbuf(struct rte_mbuf *packet, uint16_t port, uint16_t worker);

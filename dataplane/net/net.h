@@ -29,6 +29,8 @@ struct net_stack;
 struct net_port_offloads {
 	bool tx_ip_checksum;
 	bool tx_tcp_checksum;
+	bool tx_segmentation;  /**< large IPv4 segments of TCP, which the port cuts */
+	bool tx_segmentation6; /**< IPv6 */
 };
 
 struct net_stack_settings {

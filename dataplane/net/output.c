@@ -44,16 +44,24 @@ unsigned net_port_room(const struct net_stack *stack, uint16_t port)
 	return used >= TX_QUEUE - TX_RESERVE ? 0 : TX_QUEUE - TX_RESERVE - used;
 }
 
+static struct frame *alloc_for(struct frame_pool *frames, unsigned size)
+{
+	if (size > FRAME_BYTES && frames->alloc_large != NULL)
+		return frames->alloc_large(frames->context);
+	return frame_alloc(frames);
+}
+
 struct frame *net_ethernet_begin(struct net_stack *stack, uint16_t port, uint16_t vlan,
 				 const uint8_t destination[6], uint16_t ethertype,
 				 uint16_t payload_length, uint8_t **payload)
 {
-	struct frame *frame = frame_alloc(stack->settings.frames);
 	unsigned header = ETHERNET_HEADER + (vlan != 0 ? VLAN_TAG : 0);
+	struct frame *frame = alloc_for(stack->settings.frames, header + payload_length);
 	uint8_t *p;
 
 	if (frame == NULL || header + payload_length > frame->capacity) {
-		stack->counters.drop_no_frame++;
+		/* Who wanted a large one sends small ones instead. */
+		stack->counters.drop_no_frame += header + payload_length <= FRAME_BYTES;
 		if (frame != NULL)
 			frame_free(stack->settings.frames, frame);
 		return NULL;

@@ -15,7 +15,6 @@
 #define ANNOUNCE_PAUSE_US    2000000u
 #define NEIGHBOURS_DEFAULT   256u
 #define FRAME_OVERHEAD	     (ETHERNET_HEADER + VLAN_TAG)
-#define FRAME_BYTES	     2000u /* what every frame holds (frame.h) */
 
 static_assert(NET_PORTS_MAX <= LOCAL_PORTS_MAX, "the VLAN map covers every port");
 

@@ -18,7 +18,8 @@
 #define TX_QUEUE   1024u /* frames a port's queue holds; a power of two */
 #define TX_RESERVE 64u	 /* of these, kept for what is not TCP data: answers, ARP, ND */
 /* Precedence is zero, don't-fragment is always set (RFC 1191, 3). */
-#define IP_TTL 64u
+#define IP_TTL	    64u
+#define FRAME_BYTES 2000u /* what every frame holds (frame.h) */
 
 /* RFC 3168, 5: ECN codepoints. */
 #define IP_ECN_NONE 0u

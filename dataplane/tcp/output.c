@@ -134,7 +134,9 @@ static void finish_checksum(struct net_stack *stack, struct frame *frame,
 			    const struct ip_address *local, const struct ip_address *remote,
 			    uint8_t *p, unsigned length, uint64_t sum)
 {
-	uint64_t pseudo = checksum_pseudo(local, remote, PROTOCOL_TCP, length);
+	/* A port that cuts adds each segment's own length. */
+	unsigned counted = frame->tso_size > 0 ? 0 : length;
+	uint64_t pseudo = checksum_pseudo(local, remote, PROTOCOL_TCP, counted);
 
 	if (stack->settings.offloads[frame->port].tx_tcp_checksum) {
 		uint16_t folded = checksum_fold(pseudo);
@@ -192,6 +194,7 @@ bool tcp_emit(struct net_stack *stack, struct tcb *tcb, const struct net_path *p
 				(uint16_t)(header + length), &p);
 	if (frame == NULL)
 		return false;
+	frame->tso_size = length > tcb->mss ? tcb->mss : 0;
 	window = window_field(stack->tcp, tcb, syn);
 	if ((tcb->flags & TCB_ECE_DUE) != 0 && (flags & (TCP_SYN | TCP_RST)) == 0)
 		flags |= TCP_ECE;

@@ -9,8 +9,11 @@
 
 #include <errno.h>
 
-#define BURST	  32u /* segments a connection sends before others have their turn */
-#define ASK_TIMES 16u /* on_send_room in one go */
+/* Segments in a frame that the port cuts, and what headers take of it. */
+#define RUN_SEGMENTS 8u
+#define RUN_HEADERS  160u
+#define BURST	     32u /* segments a connection sends before others have their turn */
+#define ASK_TIMES    16u /* on_send_room in one go */
 
 enum outcome {
 	DONE,
@@ -25,6 +28,16 @@ static bool may_send_data(const struct tcb *tcb)
 	return tcb->state == TCPS_ESTABLISHED || tcb->state == TCPS_CLOSE_WAIT ||
 	       tcb->state == TCPS_FIN_WAIT_1 || tcb->state == TCPS_CLOSING ||
 	       tcb->state == TCPS_LAST_ACK;
+}
+
+static void note_sent(struct net_stack *stack, struct tcb *tcb, struct tcp_record *record)
+{
+	record->sent_us = now32(stack);
+	record->ts_val = now_ms(stack) + tcb->ts_offset;
+	if (record->sends < UINT8_MAX)
+		record->sends++;
+	tcb->last_sent_us = record->sent_us;
+	recovery_on_send(stack, tcb, record->length);
 }
 
 /* @param mark flags to add: CWR */
@@ -49,12 +62,7 @@ static bool send_record(struct net_stack *stack, struct tcb *tcb, const struct n
 		seq += part;
 	} while (seq_lt(seq, end));
 	rate_on_send(stack, tcb, record);
-	record->sent_us = now32(stack);
-	record->ts_val = now_ms(stack) + tcb->ts_offset;
-	if (record->sends < UINT8_MAX)
-		record->sends++;
-	tcb->last_sent_us = record->sent_us;
-	recovery_on_send(stack, tcb, record->length);
+	note_sent(stack, tcb, record);
 	return true;
 }
 
@@ -152,6 +160,76 @@ static void idle_restart(struct net_stack *stack, struct tcb *tcb)
 	congestion_restart(stack, tcb, idle);
 }
 
+static struct tcp_record *append(struct net_stack *stack, struct tcb *tcb, uint32_t length,
+				 bool fin)
+{
+	struct tcp_record *r = board_append(stack->tcp, tcb);
+
+	if (tcb->snd_nxt == tcb->snd_una) /* the user timeout counts from here */
+		tcb->progress_us = now32(stack);
+	*r = (struct tcp_record){
+		.seq = tcb->snd_nxt,
+		.length = (uint16_t)(length + fin),
+		.flags = fin ? RECORD_FIN : 0,
+	};
+	tcb->snd_nxt += length + fin;
+	return r;
+}
+
+/* Full segments that one frame takes and the path's port cuts (TSO); 1: it does not. */
+static unsigned run_most(const struct net_stack *stack, const struct tcb *tcb,
+			 const struct net_path *path)
+{
+	const struct net_port_offloads *offloads = &stack->settings.offloads[path->port];
+	bool cuts = ip_is_v4(&tcb->local) ? offloads->tx_segmentation : offloads->tx_segmentation6;
+	unsigned fit = (FRAME_LARGE - RUN_HEADERS) / tcb->mss;
+
+	/* Not with CWR, which is for the first segment alone. */
+	if (!cuts || stack->settings.frames->alloc_large == NULL || fit < 2 ||
+	    (tcb->flags & TCB_CWR_DUE) != 0)
+		return 1;
+	return fit < RUN_SEGMENTS ? fit : RUN_SEGMENTS;
+}
+
+/* Full segments in one frame: to all else they are as many of their own. The caller looked at the
+ * first; `burst` pays for those that follow. @return false: some were not sent, they count as lost
+ */
+static bool send_run(struct net_stack *stack, struct tcb *tcb, const struct net_path *path,
+		     unsigned most, unsigned *burst)
+{
+	struct tcp_record *records[RUN_SEGMENTS];
+	struct net_path marked = *path;
+	uint32_t seq = tcb->snd_nxt;
+	unsigned count = 0;
+	uint8_t flags = TCP_ACK;
+	bool fin = false, lost = false, sent;
+
+	for (;;) {
+		records[count] = append(stack, tcb, tcb->mss, false);
+		rate_on_send(stack, tcb, records[count++]);
+		if (count == most || *burst == 0 || board_full(stack->tcp, tcb) ||
+		    !board_has_room(stack->tcp, tcb) || next_length(tcb, &fin) != tcb->mss || fin)
+			break;
+		(*burst)--;
+	}
+	ecn_data_flags(tcb, &marked.ecn);
+	if (tcb->snd_nxt == tcb->send_end)
+		flags |= TCP_PSH;
+	sent = tcp_emit(stack, tcb, &marked, seq, count * tcb->mss, flags);
+	for (unsigned i = 0; i < count; i++) {
+		if (sent) {
+			tcb_flight(stack->tcp, tcb)->sent++;
+			note_sent(stack, tcb, records[i]);
+		} else if (!send_record(stack, tcb, &marked, records[i], 0)) {
+			/* No large frame left, nor a small one. */
+			records[i]->sent_us = now32(stack);
+			board_mark_lost(tcb, records[i]);
+			lost = true;
+		}
+	}
+	return !lost;
+}
+
 static bool send_new_segment(struct net_stack *stack, struct tcb *tcb, const struct net_path *path,
 			     uint32_t length, bool fin)
 {
@@ -159,15 +237,7 @@ static bool send_new_segment(struct net_stack *stack, struct tcb *tcb, const str
 	struct tcp_record *r;
 	uint8_t mark = 0;
 
-	if (tcb->snd_nxt == tcb->snd_una) /* the user timeout counts from here */
-		tcb->progress_us = now32(stack);
-	r = board_append(stack->tcp, tcb);
-	*r = (struct tcp_record){
-		.seq = tcb->snd_nxt,
-		.length = (uint16_t)(length + fin),
-		.flags = fin ? RECORD_FIN : 0,
-	};
-	tcb->snd_nxt += length + fin;
+	r = append(stack, tcb, length, fin);
 	if (length > 0)
 		mark = ecn_data_flags(tcb, &marked.ecn);
 	if (!send_record(stack, tcb, &marked, r, mark)) {
@@ -188,9 +258,11 @@ static bool send_new_segment(struct net_stack *stack, struct tcb *tcb, const str
 static enum outcome send_new(struct net_stack *stack, struct tcb *tcb, const struct net_path *path,
 			     unsigned *burst)
 {
+	unsigned most = run_most(stack, tcb, path);
+
 	idle_restart(stack, tcb);
 	for (;;) {
-		bool fin;
+		bool fin, sent;
 		uint32_t length = next_length(tcb, &fin);
 
 		if (length == 0 && !fin)
@@ -204,7 +276,11 @@ static enum outcome send_new(struct net_stack *stack, struct tcb *tcb, const str
 		if (*burst == 0)
 			return AGAIN;
 		(*burst)--;
-		if (!send_new_segment(stack, tcb, path, length, fin))
+		if (most > 1 && length == tcb->mss && !fin)
+			sent = send_run(stack, tcb, path, most, burst);
+		else
+			sent = send_new_segment(stack, tcb, path, length, fin);
+		if (!sent)
 			return SHORT;
 	}
 }

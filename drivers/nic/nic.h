@@ -46,6 +46,10 @@ const char *nic_library_version(void);
 struct rte_mempool *nic_pool_create(unsigned worker, unsigned count, uint16_t private_size,
 				    char *error);
 
+/** A pool of `count` buffers of `data_size` bytes for segments that a port is to cut. */
+struct rte_mempool *nic_large_pool_create(unsigned worker, unsigned count, uint16_t private_size,
+					  uint16_t data_size, char *error);
+
 struct nic_port_settings {
 	const char *name;	    /**< in the configuration, for messages */
 	const char *device;	    /**< as in nic_environment */
@@ -55,6 +59,7 @@ struct nic_port_settings {
 	uint16_t rx_descriptors;
 	uint16_t tx_descriptors;
 	bool rx_interrupts; /**< wanted; given where the PMD has them */
+	bool segmentation;  /**< likewise */
 	/** Owner of each value of the low 7 bits of the RSS hash (dataplane's net_owner), for 128
 	 * redirection slots. */
 	const uint16_t *owner_of_slot;
@@ -80,6 +85,8 @@ struct nic_port_information {
 	bool tx_ip_checksum;
 	bool tx_tcp_checksum;
 	bool rx_checksum;
+	bool tx_segmentation;  /**< cuts large IPv4 TCP segments (TSO) */
+	bool tx_segmentation6; /**< and IPv6 ones */
 	bool rx_interrupts;
 	enum nic_steering steering;
 	char steering_reason[NIC_REASON_TEXT]; /**< why this way and no better one */

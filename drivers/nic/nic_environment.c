@@ -129,6 +129,22 @@ struct rte_mempool *nic_pool_create(unsigned worker, unsigned count, uint16_t pr
 	return pool;
 }
 
+struct rte_mempool *nic_large_pool_create(unsigned worker, unsigned count, uint16_t private_size,
+					  uint16_t data_size, char *error)
+{
+	char name[32];
+	struct rte_mempool *pool;
+
+	snprintf(name, sizeof(name), "large_%u", worker);
+	pool = rte_pktmbuf_pool_create(name, count, 32,
+				       RTE_ALIGN(private_size, RTE_MBUF_PRIV_ALIGN),
+				       (uint16_t)(RTE_PKTMBUF_HEADROOM + data_size), SOCKET_ID_ANY);
+	if (!pool)
+		snprintf(error, NIC_ERROR_TEXT, "no memory for %u large buffers of worker %u: %s",
+			 count, worker, rte_strerror(rte_errno));
+	return pool;
+}
+
 int nic_thread_register(void)
 {
 	return rte_thread_register() == 0 ? 0 : -rte_errno;

@@ -90,6 +90,15 @@ static int configure(struct nic_port *port, const struct nic_port_settings *sett
 			   (info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM);
 	out->tx_ip_checksum = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
 	out->tx_tcp_checksum = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
+	/* The port cuts what it also has to sum. net_tap cuts in software, and IPv4 only. */
+	out->tx_segmentation = settings->segmentation && out->tx_ip_checksum &&
+			       out->tx_tcp_checksum &&
+			       (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_TCP_TSO);
+	out->tx_segmentation6 = out->tx_segmentation && strcmp(info.driver_name, "net_tap") != 0;
+	if (out->tx_segmentation)
+		conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_TCP_TSO;
+	if (out->tx_segmentation && (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS))
+		conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
 	if (out->rx_checksum)
 		conf.rxmode.offloads |=
 			RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM;

@@ -337,7 +337,7 @@ static int open_port(struct dpdk *t, char *error)
 	if (!t->port)
 		return -ENODEV;
 	nic_port_information(t->port, &information);
-	frame_mbuf_pool_init(&t->frames, pool, 0);
+	frame_mbuf_pool_init(&t->frames, pool, NULL, 0);
 	t->view_port.mtu = 1500;
 	memcpy(t->view_port.mac, information.mac, 6);
 	return 0;

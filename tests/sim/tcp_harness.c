@@ -2,6 +2,8 @@
 /* The harness; see tcp_harness.h. */
 #include "tests/sim/tcp_harness.h"
 
+#include "tests/sim/tcp_cut.h"
+
 #include "dataplane/net/checksum.h"
 #include "dataplane/net/wire.h"
 #include "tests/sim/tcp_check.h"
@@ -110,7 +112,14 @@ struct harness *harness_create(const struct harness_options *options)
 		.hand_off = o->worker_count > 1 ? hand_off : NULL,
 		.hand_off_context = h,
 	};
-	settings.offloads[0] = (struct net_port_offloads){o->offload, o->offload};
+	settings.offloads[0] = (struct net_port_offloads){
+		.tx_ip_checksum = o->offload || o->segmentation,
+		.tx_tcp_checksum = o->offload || o->segmentation,
+		.tx_segmentation = o->segmentation,
+		.tx_segmentation6 = o->segmentation,
+	};
+	if (o->segmentation)
+		sim_frame_pool_add_large(h->frames, o->large_frames);
 	h->stack = net_stack_create(&settings, &h->now);
 	assert(h->stack != NULL);
 	make_view(h);
@@ -675,6 +684,18 @@ bool script_take(struct harness *h, struct tcp_segment *out, uint8_t *copy)
 }
 
 /* --- two stacks --- */
+struct cut {
+	struct sim_link *out;
+	uint64_t now_us;
+};
+
+static void send_piece(void *context, const uint8_t *data, size_t size)
+{
+	const struct cut *cut = context;
+
+	sim_link_send(cut->out, data, size, cut->now_us);
+}
+
 static void drain(struct harness *h, struct sim_link *out)
 {
 	struct frame *frames[32];
@@ -682,6 +703,13 @@ static void drain(struct harness *h, struct sim_link *out)
 
 	while ((count = net_stack_output(h->stack, 0, frames, 32, &h->now)) > 0)
 		for (unsigned i = 0; i < count; i++) {
+			if (frames[i]->tso_size > 0) {
+				struct cut cut = {out, h->now.mono_us};
+
+				tcp_cut(frames[i], send_piece, &cut);
+				frame_free(sim_frame_pool_interface(h->frames), frames[i]);
+				continue;
+			}
 			fill_checksums(frames[i]);
 			sim_link_send(out, frames[i]->data, frames[i]->length, h->now.mono_us);
 			frame_free(sim_frame_pool_interface(h->frames), frames[i]);

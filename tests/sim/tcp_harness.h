@@ -74,6 +74,8 @@ struct harness_options {
 	uint16_t worker;
 	uint16_t worker_count; /**< 0: 1 */
 	bool offload;	       /**< the port fills in checksums (the harness does so) */
+	bool segmentation;     /**< and cuts large segments, in harness_exchange */
+	uint32_t large_frames; /**< for these; 0: there are none */
 	uint64_t seed;
 };
 

@@ -296,7 +296,13 @@ struct sim_frame_pool {
 	struct sim_frame *frames;
 	struct sim_frame *free;
 	uint32_t in_use;
+	uint32_t large_left;
 	uint16_t worker;
+};
+
+struct large_frame {
+	struct frame frame;
+	uint8_t room[FRAME_LARGE];
 };
 
 static struct frame *pool_alloc(void *context)
@@ -313,9 +319,36 @@ static struct frame *pool_alloc(void *context)
 	return &f->frame;
 }
 
+static struct frame *pool_alloc_large(void *context)
+{
+	struct sim_frame_pool *pool = context;
+	struct large_frame *f = pool->large_left > 0 ? malloc(sizeof(*f)) : NULL;
+
+	if (f == NULL)
+		return NULL;
+	pool->large_left--;
+	pool->in_use++;
+	f->frame = (struct frame){.data = f->room, .capacity = FRAME_LARGE, .worker = pool->worker};
+	return &f->frame;
+}
+
+void sim_frame_pool_add_large(struct sim_frame_pool *pool, uint32_t count)
+{
+	pool->large_left = count;
+	pool->interface.alloc_large = pool_alloc_large;
+}
+
 static void pool_free(void *context, struct frame *frame)
 {
 	struct sim_frame_pool *pool = context;
+
+	if (frame->capacity == FRAME_LARGE) {
+		pool->large_left++;
+		pool->in_use--;
+		free(frame);
+		return;
+	}
+
 	struct sim_frame *f = (struct sim_frame *)(void *)frame;
 
 	assert(f->used);

@@ -68,6 +68,9 @@ const struct sim_link_counters *sim_link_counters(const struct sim_link *link);
 struct sim_frame_pool;
 
 struct sim_frame_pool *sim_frame_pool_create(uint32_t count, uint16_t worker);
+/** Have it give out large frames too, at most `count` at a time (struct frame_pool, alloc_large).
+ */
+void sim_frame_pool_add_large(struct sim_frame_pool *pool, uint32_t count);
 /** Asserts that every frame has come home. */
 void sim_frame_pool_destroy(struct sim_frame_pool *pool);
 struct frame_pool *sim_frame_pool_interface(struct sim_frame_pool *pool);
