@@ -73,7 +73,9 @@ void flight_rest(struct net_stack *stack, struct tcb *tcb)
 {
 	const struct tcb_flight *flight = tcb_flight(stack->tcp, tcb);
 
-	if (tcb->flight == 0 || tcb->snd_una != tcb->snd_nxt || (tcb->flags & TCB_DSACK_DUE) != 0)
+	/* Who waits for pacing finds the time of it here. */
+	if (tcb->flight == 0 || tcb->snd_una != tcb->snd_nxt ||
+	    (tcb->flags & (TCB_DSACK_DUE | TCB_PACED)) != 0)
 		return;
 	if ((tcb->flags & TCB_PROBE_OUT) == 0 &&
 	    (flight->prior_cwnd == 0 || flight->undo_pending == 0)) {

@@ -239,7 +239,7 @@ void tcp_timer(void *context, uint32_t index)
 		retransmission_timer(stack, tcb);
 	if (!tcb_alive(stack->tcp, tcb, handle))
 		return;
-	if (tcb->snd_una == tcb->snd_nxt && (tcb->flags & TCB_DSACK_DUE) == 0)
+	if (tcb->snd_una == tcb->snd_nxt && (tcb->flags & (TCB_DSACK_DUE | TCB_PACED)) == 0)
 		flight_give(stack->tcp, tcb);
 	tcb_arm(stack, tcb);
 }

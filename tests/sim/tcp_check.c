@@ -127,6 +127,10 @@ static void check_connection(const struct net_stack *stack, const struct tcb *tc
 	assert(tcb->flight == 0 || tcb->snd_nxt != tcb->snd_una ||
 	       wheel_is_armed(layer->wheel, tcb_index(layer, tcb)) ||
 	       (tcb->flags & (TCB_DSACK_DUE | TCB_LISTED)) != 0);
+	/* Who waits for pacing is woken. */
+	assert((tcb->flags & TCB_PACED) == 0 ||
+	       (tcb->flight != 0 && (wheel_is_armed(layer->wheel, tcb_index(layer, tcb)) ||
+				     (tcb->flags & TCB_LISTED) != 0)));
 	check_timer(stack, tcb);
 	check_window(layer, tcb);
 }

@@ -97,6 +97,7 @@ static void host_create(struct swarm *swarm, unsigned id)
 		.time_wait = o->time_wait,
 		.flights = o->flights,
 		.ecn = o->ecn,
+		.unpaced = o->unpaced,
 		.neighbours = 16,
 		.receive_window = o->receive_window,
 		.frames = sim_frame_pool_interface(host->frames),

@@ -56,6 +56,7 @@ struct swarm_host_options {
 	uint32_t receive_window;
 	bool offload;
 	bool ecn;
+	bool unpaced;
 	uint32_t turn_frames; /* frames sent in one turn; 0: all */
 	uint64_t turn_us;     /* then the next turn comes after this long */
 	uint32_t timers;      /* timers run in one turn */
@@ -120,7 +121,9 @@ struct swarm_side {
 	unsigned rests_left;
 	uint64_t rest_us;
 
-	bool close_first;     /* closes when all is written; else when the peer has closed too */
+	enum tcp_congestion_choice congestion;
+	bool changes_congestion; /* to another, in the middle */
+	bool close_first;	 /* closes when all is written; else when the peer has closed too */
 	uint32_t abort_after; /* bytes received or sent, then it aborts from a callback; 0: never */
 	uint64_t write_us;    /* when the application next writes; MR_NEVER */
 	uint64_t read_us;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define RECORD	    16384u /* what a pushy writer adds (tcp.h: one TLS record) */
+#define CONGESTIONS (TCP_BBR + 1u)
 #define RETRY_US    5000u
 #define SYN_TIMEOUT UINT64_C(120000000)
 /* Longer than the stack's own user timeout and FIN-WAIT-2: only who has nothing to send and hears
@@ -47,6 +48,8 @@ static void draw_side(struct swarm *swarm, struct swarm_flow *flow, struct swarm
 		.write_max = swarm_between(r, 1, swarm_percent(r, 50) ? 3000 : 40000),
 		.pushy = swarm_percent(r, 20),
 		.credit = UINT32_MAX,
+		.congestion = (enum tcp_congestion_choice)random_below(r, CONGESTIONS),
+		.changes_congestion = swarm_percent(r, 10),
 		.close_first = swarm_percent(r, 50),
 		.write_us = MR_NEVER,
 		.read_us = MR_NEVER,
@@ -146,6 +149,15 @@ static void maybe_close(struct swarm_side *side)
 		close_side(side);
 }
 
+static void choose_congestion(struct swarm_side *side)
+{
+	int rc = tcp_set_congestion(side->host->stack, side->handle, side->congestion);
+
+	if (rc != 0 && rc != -ENOBUFS)
+		swarm_fail(side->swarm, "flow %u %s: congestion control %u was refused",
+			   side->flow->id, side_name(side), side->congestion);
+}
+
 /* --- callbacks --- */
 static void on_connected(void *user, tcp_handle handle)
 {
@@ -231,6 +243,12 @@ static void on_send_room(void *user, tcp_handle handle, size_t room)
 		return;
 	}
 	side->sent += n;
+	if (side->changes_congestion && side->sent > side->size / 2) {
+		side->changes_congestion = false;
+		side->congestion =
+			(enum tcp_congestion_choice)((side->congestion + 1) % CONGESTIONS);
+		choose_congestion(side);
+	}
 	if (side->abort_after != 0 && side->received + side->sent >= side->abort_after) {
 		abort_side(side, "inside on_send_room");
 		return;
@@ -311,6 +329,7 @@ static bool on_accept(void *user, tcp_handle handle, void **user_out,
 	*callbacks_out = &callbacks;
 	/* It speaks when the stack has put it in place. */
 	side->write_us = swarm->now.mono_us;
+	choose_congestion(side);
 	flow->side[0].give_up_us = MR_NEVER;
 	if (flow->side[0].done)
 		side->give_up_us = swarm->now.mono_us + GIVE_UP_US;
@@ -352,6 +371,7 @@ static void begin(struct swarm *swarm, struct swarm_flow *flow)
 	if (tcp_endpoints(host->stack, side->handle, &ends) != 0)
 		swarm_fail(swarm, "flow %u: no endpoints", flow->id);
 	side->open = true;
+	choose_congestion(side);
 	flow->client_address = ends.local;
 	flow->client_port = ends.local_port;
 	swarm_trace(swarm, "flow %u connects from host %u, port %u", flow->id, host->id,

@@ -118,6 +118,32 @@ static void RFC_6191_a_syn_ends_time_wait_only_where_somebody_listens(void **sta
 	dialog_end(&d);
 }
 
+/* Seed 293: pacing's time went away with the flight, and nobody woke the connection again. */
+static void who_waits_for_pacing_is_woken_though_nothing_is_in_flight(void **state)
+{
+	const struct harness_options paced = {.seed = 1, .paced = true};
+	struct dialog d = connecting(&paced, &with_sack);
+	struct script_segment syn = dialog_syn(&d, S | A);
+
+	harness_advance(d.h, 100000); /* the round trip that pacing goes by */
+	script_feed(d.h, &syn);
+	d.seq++;
+	hears(&d, A, 0, 0);
+	harness_write(d.c, bytes, 2920);
+	hears(&d, A, 0, 1460);
+	hears(&d, A, 1460, 1460);
+	says_at(&d, A, 0, bytes, 10);
+	says_at(&d, A, -10, bytes, 10); /* a duplicate to be reported: the flight stays for it */
+	d.ack += 2920;
+	says(&d, A);
+	harness_write(d.c, bytes, 100);
+	hears(&d, A, 0, 0); /* the report; it is too early for data */
+	hears_nothing(&d);
+	harness_advance(d.h, 10000);
+	hears(&d, A, 0, 100);
+	dialog_end(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -126,6 +152,7 @@ int main(void)
 		cmocka_unit_test(behind_the_peers_fin_no_window_is_announced),
 		cmocka_unit_test(an_ack_of_new_data_brings_its_window_even_out_of_order),
 		cmocka_unit_test(RFC_6191_a_syn_ends_time_wait_only_where_somebody_listens),
+		cmocka_unit_test(who_waits_for_pacing_is_woken_though_nothing_is_in_flight),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
