@@ -171,6 +171,25 @@ void icmp6_input(struct net_stack *stack, const struct net_packet *packet)
 		error_input(stack, packet, TCP_ICMP_UNREACHABLE, 0);
 }
 
+void icmp_send_parameter(struct net_stack *stack, const struct net_packet *packet, uint32_t at)
+{
+	uint8_t header[ICMP_HEADER] = {ICMP6_PARAMETER, 2};
+	struct ip_address source = packet->destination;
+
+	/* To a group it is sent as well (RFC 4443, 2.4(e.3)), but we have no address to send from
+	 * then that the sender knows. */
+	if (source.bytes[0] == 0xff || packet->source.bytes[0] == 0xff ||
+	    ip_is_v4(&packet->source) || ip_is_unspecified(&packet->source) || stack->handed)
+		return;
+	if (!rate_limit_take(&stack->icmp_limit, stack->now_us)) {
+		stack->counters.icmp_rate_limited++;
+		return;
+	}
+	store32(header + 4, at);
+	icmp_send(stack, &source, &packet->source, header, packet->ip,
+		  packet->ip_length < QUOTE_MAX_V6 ? packet->ip_length : QUOTE_MAX_V6);
+}
+
 void icmp_send_unreachable(struct net_stack *stack, const struct net_packet *packet, bool protocol)
 {
 	bool v4 = ip_is_v4(&packet->source);

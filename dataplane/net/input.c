@@ -174,12 +174,43 @@ static void ipv4_input(struct net_stack *stack, struct net_packet *packet, const
 	upper_layer(stack, packet);
 }
 
+/*
+ * RFC 8200, 4.2: the first two bits of an option that is not known say what to do.
+ * @return 0: go on; else drop, and 1: silently, 2: with a parameter problem that points to *at
+ */
+static unsigned ipv6_options(const struct net_packet *packet, const uint8_t *p, unsigned size,
+			     const uint8_t **at)
+{
+	for (unsigned i = 2; i < size;) {
+		if (p[i] == 0) { /* Pad1 */
+			i++;
+			continue;
+		}
+		if (i + 2 > size || p[i + 1] > size - i - 2)
+			return 1;
+		*at = p + i;
+		switch (p[i] >> 6) {
+		case 0: /* PadN is one of these */
+			break;
+		case 1:
+			return 1;
+		case 2:
+			return 2;
+		default:
+			return packet->destination.bytes[0] == 0xff ? 1 : 2;
+		}
+		i += 2u + p[i + 1];
+	}
+	return 0;
+}
+
 /* Walk hop-by-hop, destination options and spent routing headers. @return false: drop (counted) */
-static bool ipv6_extensions(struct net_stack *stack, const uint8_t **p, unsigned *left,
-			    uint8_t *next)
+static bool ipv6_extensions(struct net_stack *stack, const struct net_packet *packet,
+			    const uint8_t **p, unsigned *left, uint8_t *next)
 {
 	for (unsigned i = 0; i < EXTENSION_HEADERS_MAX; i++) {
-		unsigned size;
+		const uint8_t *at = NULL;
+		unsigned size, action;
 
 		if (*next == PROTOCOL_FRAGMENT) {
 			stack->counters.drop_fragment++;
@@ -192,6 +223,11 @@ static bool ipv6_extensions(struct net_stack *stack, const uint8_t **p, unsigned
 			break;
 		size = ((*p)[1] + 1u) * 8;
 		if (size > *left || (*next == PROTOCOL_ROUTING && (*p)[3] != 0))
+			break;
+		action = *next == PROTOCOL_ROUTING ? 0 : ipv6_options(packet, *p, size, &at);
+		if (action == 2)
+			icmp_send_parameter(stack, packet, (uint32_t)(at - packet->ip));
+		if (action != 0)
 			break;
 		*next = (*p)[0];
 		*p += size;
@@ -237,7 +273,7 @@ static void ipv6_input(struct net_stack *stack, struct net_packet *packet, const
 	packet->ip = ip;
 	packet->ip_length = (uint16_t)(IPV6_HEADER + left);
 	next = ip[6];
-	if (!ipv6_extensions(stack, &p, &left, &next))
+	if (!ipv6_extensions(stack, packet, &p, &left, &next))
 		return;
 	/* Groups and IPv4-mapped addresses are no sources (RFC 4291, 2.7 and 2.5.5.2); :: is for
 	 * DAD alone. */
@@ -272,6 +308,10 @@ void net_ethernet_input(struct net_stack *stack, struct frame *frame)
 		return;
 	}
 	packet.l2_multicast = (p[0] & 1) != 0;
+	if ((p[6] & 1) != 0) { /* no station sends from a group address (IEEE 802.3, 3.2.3) */
+		stack->counters.drop_source++;
+		return;
+	}
 	if (!packet.l2_multicast && memcmp(p, stack->ports[frame->port].mac, 6) != 0) {
 		stack->counters.drop_not_local++;
 		return;

@@ -116,6 +116,11 @@ static void solicitation(struct net_stack *stack, const struct net_packet *packe
 	    !find_option(packet, OPTION_SOURCE, &mac) || stack->handed)
 		return;
 	if (probe) { /* RFC 4861, 7.2.4: to all nodes, not solicited */
+		const struct ip_address group = solicited_node(target);
+
+		/* RFC 4861, 7.1.1. */
+		if (mac != NULL || !ip_equal(&packet->destination, &group))
+			return;
 		multicast_mac(&all_nodes, group_mac);
 		nd_send(stack, packet->port, packet->vlan, ND_ADVERTISEMENT, FLAG_OVERRIDE,
 			group_mac, target, &all_nodes, target);
@@ -123,6 +128,8 @@ static void solicitation(struct net_stack *stack, const struct net_packet *packe
 	}
 	if (mac == NULL)
 		mac = packet->frame->data + 6;
+	if ((mac[0] & 1) != 0) /* an answer to a group address goes nowhere */
+		return;
 	neighbour_learn(stack, &packet->source, packet->port, packet->vlan, mac, false, true);
 	nd_send(stack, packet->port, packet->vlan, ND_ADVERTISEMENT, FLAG_SOLICITED | FLAG_OVERRIDE,
 		mac, target, &packet->source, target);
@@ -131,7 +138,8 @@ static void solicitation(struct net_stack *stack, const struct net_packet *packe
 static void advertisement(struct net_stack *stack, const struct net_packet *packet,
 			  const struct ip_address *target, bool *others)
 {
-	bool solicited = (load32(packet->payload + 4) & FLAG_SOLICITED) != 0;
+	uint32_t flags = load32(packet->payload + 4);
+	bool solicited = (flags & FLAG_SOLICITED) != 0;
 	const uint8_t *mac;
 
 	if (local_find(&stack->local, target) != NULL ||
@@ -141,8 +149,12 @@ static void advertisement(struct net_stack *stack, const struct net_packet *pack
 		return;
 	}
 	*others = true;
-	if (mac != NULL)
+	if (mac != NULL && ((flags & FLAG_OVERRIDE) != 0 ||
+			    !neighbour_differs(stack, target, packet->port, packet->vlan, mac)))
 		neighbour_learn(stack, target, packet->port, packet->vlan, mac, solicited, false);
+	else if (mac != NULL)
+		/* RFC 4861, 7.2.5: without Override another address only casts doubt. */
+		neighbour_doubt(stack, target, packet->port, packet->vlan);
 	else if (solicited) { /* RFC 4861, 7.2.5: nothing new but that it is there */
 		struct neighbour *n =
 			neighbour_find(&stack->neighbours, target, packet->port, packet->vlan);

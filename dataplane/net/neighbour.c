@@ -264,6 +264,24 @@ void neighbour_learn(struct net_stack *stack, const struct ip_address *address, 
 	reached(stack, n);
 }
 
+bool neighbour_differs(struct net_stack *stack, const struct ip_address *address, uint16_t port,
+		       uint16_t vlan, const uint8_t mac[6])
+{
+	const struct neighbour *n = neighbour_find(&stack->neighbours, address, port, vlan);
+
+	return n != NULL && n->state != NEIGHBOUR_INCOMPLETE && n->state != NEIGHBOUR_FAILED &&
+	       memcmp(n->mac, mac, 6) != 0;
+}
+
+void neighbour_doubt(struct net_stack *stack, const struct ip_address *address, uint16_t port,
+		     uint16_t vlan)
+{
+	struct neighbour *n = neighbour_find(&stack->neighbours, address, port, vlan);
+
+	if (n != NULL && n->state == NEIGHBOUR_REACHABLE)
+		n->state = NEIGHBOUR_STALE;
+}
+
 void neighbour_confirm(struct neighbour *n, uint64_t now_us)
 {
 	if (n->state == NEIGHBOUR_REACHABLE || n->state == NEIGHBOUR_DELAY ||

@@ -92,6 +92,12 @@ void neighbour_send(struct net_stack *stack, struct neighbour *neighbour,
  * @param solicited an answer to our question: reachable; otherwise only stale
  * @param create make an entry when there is none
  */
+/* Its link-layer address is known, and another than this. */
+bool neighbour_differs(struct net_stack *stack, const struct ip_address *address, uint16_t port,
+		       uint16_t vlan, const uint8_t mac[6]);
+/* What is known is to be checked before it is relied on for long: REACHABLE becomes STALE. */
+void neighbour_doubt(struct net_stack *stack, const struct ip_address *address, uint16_t port,
+		     uint16_t vlan);
 void neighbour_learn(struct net_stack *stack, const struct ip_address *address, uint16_t port,
 		     uint16_t vlan, const uint8_t mac[6], bool solicited, bool create);
 /** Proof from above that the path works (RFC 4861, 7.3.1): forward progress of TCP. */

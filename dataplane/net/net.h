@@ -42,6 +42,7 @@ struct net_stack_settings {
 	/** connections that may have data in flight at once; 0: a quarter, at least 65,536 */
 	uint32_t flights;
 	uint32_t receive_window; /**< bytes a TCP connection offers; 0: 65,536 */
+	uint32_t keepalive_s;	 /**< silence before TCP asks the peer; 0: never; at most 30,000 */
 	bool ecn;		 /**< offer ECN on connections that we open (RFC 3168) */
 	/** segments leave as the windows allow, not spaced in time: for scripts that watch windows
 	 */
@@ -168,6 +169,12 @@ const struct net_arrivals *net_stack_arrivals(const struct net_stack *stack, uin
 	X(tcp_ecn_fallback, "ECN given up: SYN not answered")             \
 	X(tcp_ecn_mangled, "ECN given up: ECE did not end")               \
 	X(tcp_ecn_not_capable, "data of an ECN peer without ECT")         \
+	X(tcp_ptb, "path MTU reports followed (RFC 1191, RFC 8201)")      \
+	X(tcp_ptb_deferred, "path MTU reports kept until a timeout")      \
+	X(tcp_black_hole, "black holes for large packets (RFC 4821)")     \
+	X(tcp_mtu_probe, "probes for a larger path MTU")                  \
+	X(tcp_mtu_probe_lost, "of these, lost")                           \
+	X(tcp_mtu_raised, "path MTU raised by a probe")                   \
 	X(tcp_rst_sent, "RST sent")                                       \
 	X(tcp_rst_rate_limited, "RST not sent: over the rate limit")      \
 	X(tcp_rst_received, "connections reset by the peer")              \
@@ -182,6 +189,8 @@ const struct net_arrivals *net_stack_arrivals(const struct net_stack *stack, uin
 	X(tcp_dsack, "D-SACKs received")                                  \
 	X(tcp_out_of_order, "segments out of order")                      \
 	X(tcp_zero_window_probe, "zero-window probes sent")               \
+	X(tcp_keepalive, "keepalive probes sent")                         \
+	X(tcp_ooo_reclaimed, "out-of-order chunks given up")              \
 	X(tcp_timed_out, "connections given up")                          \
 	X(tcp_time_wait, "connections that entered TIME-WAIT")
 

@@ -133,6 +133,8 @@ void nd_announce(struct net_stack *stack, const struct local_address *own);
 /* --- icmp.c --- */
 void icmp4_input(struct net_stack *stack, const struct net_packet *packet);
 void icmp6_input(struct net_stack *stack, const struct net_packet *packet);
+/* An IPv6 option that is not known (RFC 4443, 3.4), rate limited. @param at where it is */
+void icmp_send_parameter(struct net_stack *stack, const struct net_packet *packet, uint32_t at);
 /* Port or protocol unreachable, rate limited. */
 void icmp_send_unreachable(struct net_stack *stack, const struct net_packet *packet, bool protocol);
 

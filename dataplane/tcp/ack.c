@@ -77,6 +77,7 @@ static void deliver(struct net_stack *stack, struct tcb *tcb, const struct tcp_s
 {
 	news->delivered += r->length;
 	rate_on_deliver(stack, tcb, r, &news->rate);
+	pmtu_on_delivery(stack, tcb, r);
 	if (measurable(tcb, s, r)) {
 		uint32_t rtt = now32(stack) - r->sent_us;
 
@@ -196,6 +197,20 @@ static bool fin_acknowledged(struct net_stack *stack, struct tcb *tcb)
 	}
 }
 
+/*
+ * The peer answers, and nothing of ours is waiting for anything but its window: the user timeout
+ * does not count (MUST-37), also when the window was shrunk over what is in flight (RFC 9293,
+ * 3.8.6). When the application has closed it does, or a peer could hold what nobody waits for.
+ */
+static bool alive_without_progress(const struct tcb *tcb)
+{
+	if (tcb->state == TCPS_FIN_WAIT_2) /* counts from the ACK of our FIN */
+		return false;
+	if (tcb->rtx_kind == TCB_TIMER_PERSIST || tcb->snd_wnd == 0)
+		return (tcb->flags & TCB_FIN_QUEUED) == 0;
+	return tcb->snd_nxt == tcb->snd_una;
+}
+
 bool tcp_ack_input(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *s)
 {
 	struct ack_news news = {0};
@@ -206,11 +221,12 @@ bool tcp_ack_input(struct net_stack *stack, struct tcb *tcb, const struct tcp_se
 		tcp_challenge(stack, tcb);
 		return false;
 	}
+	tcp_heard(stack, tcb);
 	if (seq_lt(s->ack, tcb->snd_una))
 		return true; /* old: its data may be new */
 	ecn_ack_input(stack, tcb, s);
 	window_changed = update_window(stack, tcb, s);
-	if (tcb->rtx_kind == TCB_TIMER_PERSIST || tcb->snd_nxt == tcb->snd_una)
+	if (alive_without_progress(tcb))
 		tcb->progress_us = now32(stack);
 	if ((tcb->flags & TCB_SACK) != 0 && s->sack_count > 0) {
 		find_dsack(tcb, s, &news);

@@ -31,16 +31,12 @@ static uint16_t headers(const struct tcb *tcb)
 	return (uint16_t)((ip_is_v4(&tcb->local) ? IPV4_HEADER : IPV6_HEADER) + TCP_HEADER);
 }
 
-static uint16_t port_mtu(const struct net_stack *stack, const struct tcb *tcb)
-{
-	const struct local_address *own = local_find(&stack->local, &tcb->local);
-
-	return own != NULL ? stack->ports[own->port].mtu : 1280;
-}
-
 uint16_t tcp_own_mss(const struct net_stack *stack, const struct tcb *tcb)
 {
-	return (uint16_t)(port_mtu(stack, tcb) - headers(tcb));
+	const struct local_address *own = local_find(&stack->local, &tcb->local);
+	uint16_t mtu = own != NULL ? stack->ports[own->port].mtu : 1280;
+
+	return (uint16_t)(mtu - headers(tcb));
 }
 
 void tcp_set_mss(struct net_stack *stack, struct tcb *tcb, uint16_t mtu)
@@ -89,7 +85,7 @@ static void negotiate(struct net_stack *stack, struct tcb *tcb, const struct tcp
 	tcb->max_wnd = s->window;
 	tcb->snd_wl1 = s->seq;
 	tcb->snd_wl2 = s->ack;
-	tcp_set_mss(stack, tcb, port_mtu(stack, tcb));
+	tcp_set_mss(stack, tcb, (uint16_t)(tcp_own_mss(stack, tcb) + headers(tcb)));
 }
 
 static void passive_open(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *s)
@@ -168,7 +164,8 @@ static void measure(struct net_stack *stack, struct tcb *tcb, const struct tcp_s
 		return;
 	if (cold->retries == 0)
 		rtt_sample(tcb, now32(stack) - tcb->last_sent_us);
-	else if (s->has_timestamp && (tcb->flags & TCB_TIMESTAMPS) != 0 && ms < 60000)
+	else if (s->has_timestamp && (tcb->flags & TCB_TIMESTAMPS) != 0 && s->ts_ecr != 0 &&
+		 ms < 60000)
 		rtt_sample(tcb, ms * 1000 + 1000);
 }
 
@@ -183,6 +180,7 @@ static void start(struct net_stack *stack, struct tcb *tcb, const struct tcp_seg
 		tcb->user_timeout_us = TCP_USER_TIMEOUT_US;
 	measure(stack, tcb, s);
 	destination_open(stack, tcb);
+	pmtu_begin(stack, tcb);
 	congestion_init(stack, tcb);
 	destination_apply(stack, tcb);
 	if (cold->retries > 1) /* RFC 6928, 2: more than one SYN was lost (RFC 5681, 3.1) */
@@ -192,6 +190,7 @@ static void start(struct net_stack *stack, struct tcb *tcb, const struct tcp_seg
 	tcb->rtx_us = 0;
 	tcb->flags &= ~(uint32_t)TCB_SYN_DUE;
 	tcb_set_state(stack, tcb, TCPS_ESTABLISHED);
+	tcp_heard(stack, tcb);
 	tcb_schedule(stack, tcb);
 }
 
@@ -214,6 +213,7 @@ static bool accept(struct net_stack *stack, struct tcb *tcb)
 	const struct tcp_callbacks *callbacks = NULL;
 	void *user = NULL;
 
+	cold->mtu_acked = 0; /* in the place of the listener */
 	if (!listener->used || listener->port != tcb->local_port ||
 	    !listener->callbacks->on_accept(listener->user, handle, &user, &callbacks)) {
 		if (!tcb_alive(stack->tcp, tcb, handle))
@@ -277,9 +277,10 @@ void tcp_syn_sent_input(struct net_stack *stack, struct tcb *tcb, struct tcp_seg
 		simultaneous_open(stack, tcb, s);
 		return;
 	}
-	/* RFC 7323, 3.2: an echo of something that we never sent is not for this connection. */
-	if (s->has_timestamp && (tcb->flags & TCB_TIMESTAMPS) != 0 &&
-	    seq_lt(now_ms(stack) + tcb->ts_offset, s->ts_ecr)) {
+	/* RFC 7323, 3.2: an echo of something that we never sent is not for this connection. Some
+	 * peers echo nothing. */
+	if (s->has_timestamp && (tcb->flags & TCB_TIMESTAMPS) != 0 && s->ts_ecr != 0 &&
+	    now_ms(stack) + tcb->ts_offset - s->ts_ecr > TCP_TIMEOUT_MAX_US / 1000) {
 		stack->counters.tcp_drop_paws++;
 		return;
 	}

@@ -1,65 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * ICMP errors about our segments, believed only when the quoted sequence number is in flight (RFC
- * 5927, 4): a smaller path MTU (RFC 1191, RFC 8201) shrinks the segments; unreachable ends a
+ * 5927, 4): a smaller path MTU goes to pmtu.c; unreachable ends a
  * connection only in SYN-SENT (RFC 5461).
  */
 #include "dataplane/net/wire.h"
 #include "dataplane/tcp/internal.h"
 #include "dataplane/tcp/layer.h"
 #include "dataplane/tcp/table.h"
-
-#define MTU_MIN_V4 552u /* as Linux: nothing on the Internet is smaller */
-#define MTU_MIN_V6 1280u
-
-/* RFC 1191, 7.1: routers that do not say their MTU. */
-static uint16_t next_plateau(uint16_t quoted)
-{
-	static const uint16_t plateaus[] = {8166, 4352, 2002, 1492, 1006, 576};
-
-	for (unsigned i = 0; i < sizeof(plateaus) / sizeof(plateaus[0]); i++)
-		if (plateaus[i] < quoted)
-			return plateaus[i];
-	return MTU_MIN_V4;
-}
-
-void tcp_shrink_mss(struct net_stack *stack, struct tcb *tcb, uint16_t mtu)
-{
-	struct board_cursor cursor;
-	uint16_t before = tcb->mss;
-	uint32_t old = tcb->snd_nxt;
-
-	tcp_set_mss(stack, tcb, mtu);
-	if (tcb->mss >= before) {
-		tcb->mss = before;
-		return;
-	}
-	/* What was larger did not get through; this is no congestion (RFC 1191, 6.3). */
-	for (struct tcp_record *r = board_first(stack->tcp, tcb, &cursor); r != NULL;
-	     r = board_next(stack->tcp, &cursor))
-		if (r->length > tcb->mss && seq_le(r->seq + r->length, old))
-			board_mark_lost(tcb, r);
-	if (tcb->cwnd < 2u * before)
-		tcb->cwnd = 2u * before;
-	tcb_schedule(stack, tcb);
-}
-
-static void too_big(struct net_stack *stack, struct tcb *tcb, const struct tcp_icmp_error *error)
-{
-	uint32_t mtu = error->mtu;
-	uint32_t floor = ip_is_v4(&tcb->local) ? MTU_MIN_V4 : MTU_MIN_V6;
-
-	if (mtu == 0)
-		mtu = next_plateau(error->quoted);
-	if (mtu < floor)
-		mtu = floor;
-	/* A packet that fits did not provoke it. */
-	if (mtu >= error->quoted || tcb->mss == 0) {
-		stack->counters.icmp_error_ignored++;
-		return;
-	}
-	tcp_shrink_mss(stack, tcb, (uint16_t)mtu);
-}
 
 void tcp_icmp_input(struct net_stack *stack, const struct tcp_icmp_error *error)
 {
@@ -75,7 +23,7 @@ void tcp_icmp_input(struct net_stack *stack, const struct tcp_icmp_error *error)
 		return;
 	}
 	if (error->kind == TCP_ICMP_TOO_BIG)
-		too_big(stack, tcb, error);
+		stack->counters.icmp_error_ignored += !pmtu_too_big(stack, tcb, error);
 	else if (tcb->state == TCPS_SYN_SENT)
 		tcb_finish(stack, tcb, TCP_UNREACHABLE);
 	else

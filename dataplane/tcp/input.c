@@ -21,7 +21,9 @@ void tcp_challenge(struct net_stack *stack, struct tcb *tcb)
 		cold->challenge_ms = now;
 	if (cold->challenge_ms - now > burst)
 		return;
-	cold->challenge_ms += TCP_CHALLENGE_MS;
+	/* Randomised, so that nothing can be learnt by counting. */
+	cold->challenge_ms +=
+		TCP_CHALLENGE_MS / 2 + random_below(stack->settings.random, TCP_CHALLENGE_MS + 1);
 	stack->counters.tcp_challenge_ack++;
 	tcb->flags |= TCB_ACK_NOW;
 	tcb_schedule(stack, tcb);
@@ -232,6 +234,8 @@ void tcp_input(struct net_stack *stack, const struct net_packet *packet)
 			     s.source_port);
 	if (tcb == NULL)
 		no_connection(stack, packet, &s, hash);
+	else if ((tcb->flags & TCB_CLOSE_DUE) != 0) /* closed in SYN-SENT, the end is near */
+		tcp_reply_reset(stack, packet, &s);
 	else if (tcb->state == TCPS_SYN_SENT)
 		tcp_syn_sent_input(stack, tcb, &s);
 	else if (tcb->state != TCPS_CLOSED)

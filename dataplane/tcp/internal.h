@@ -12,28 +12,31 @@
 #define TCP_MSS_DEFAULT_V6 1220u
 #define TCP_MSS_FLOOR \
 	216u /* no smaller segments, whatever a peer or a router says (CVE-2019-11479) */
-#define TCP_RECEIVE_WINDOW   65536u
-#define TCP_SEND_QUEUE_MIN   (32u * 1024u)
-#define TCP_SEND_QUEUE_MAX   (4096u * 1024u)
-#define TCP_SEND_QUEUE_SHARE 8u	 /* a connection may fill this part of the chunks that are free */
-#define TCP_OOO_CHUNKS_MIN   32u /* a connection; more for large windows */
-#define TCP_OOO_CHUNKS_MAX   2048u
-#define TCP_RTO_INITIAL_US   1000000u /* RFC 6298, 2.1 */
-#define TCP_RTO_MIN_US	     200000u
-#define TCP_RTO_MAX_US	     60000000u
-#define TCP_SYN_WINDOW_MAX   65535u /* never scaled */
-#define TCP_DELACK_US	     40000u
-#define TCP_PROBE_MIN_US     10000u
-#define TCP_PROBE_DELACK_US  200000u	 /* RFC 8985, 7.2: WCDelAckT */
-#define TCP_USER_TIMEOUT_US  300000000u	 /* 5 minutes */
-#define TCP_TIMEOUT_MAX_US   1800000000u /* times are compared in 32 bits of microseconds */
-#define TCP_SYN_RETRIES	     5u
-#define TCP_FIN_WAIT_2_US    300000000u /* without a segment from the peer */
-#define TCP_TIME_WAIT_MS     60000u
-#define TCP_DUPACKS	     3u
-#define TCP_PAWS_IDLE_MS     (24u * 24 * 3600 * 1000) /* RFC 7323, 5.5 */
-#define TCP_CHALLENGE_MS     100u /* in the long run, an ACK that a stranger can provoke */
-#define TCP_CHALLENGE_BURST  10u
+#define TCP_RECEIVE_WINDOW    65536u
+#define TCP_SEND_QUEUE_MIN    (32u * 1024u)
+#define TCP_SEND_QUEUE_MAX    (4096u * 1024u)
+#define TCP_SEND_QUEUE_SHARE  8u  /* a connection may fill this part of the chunks that are free */
+#define TCP_OOO_CHUNKS_MIN    32u /* a connection; more for large windows */
+#define TCP_OOO_CHUNKS_MAX    2048u
+#define TCP_RTO_INITIAL_US    1000000u /* RFC 6298, 2.1 */
+#define TCP_RTO_MIN_US	      200000u
+#define TCP_RTO_MAX_US	      60000000u
+#define TCP_SYN_WINDOW_MAX    65535u /* never scaled */
+#define TCP_DELACK_US	      40000u
+#define TCP_PROBE_MIN_US      10000u
+#define TCP_PROBE_DELACK_US   200000u	  /* RFC 8985, 7.2: WCDelAckT */
+#define TCP_USER_TIMEOUT_US   300000000u  /* 5 minutes */
+#define TCP_TIMEOUT_MAX_US    1800000000u /* times are compared in 32 bits of microseconds */
+#define TCP_SYN_RETRIES	      5u
+#define TCP_FIN_WAIT_2_US     300000000u /* without a segment from the peer */
+#define TCP_FIN_WAIT_2_MAX_US 600000000u /* in all: a dribble must not hold it for ever */
+#define TCP_KEEPALIVE_US      75000000u	 /* between probes */
+#define TCP_KEEPALIVE_PROBES  9u
+#define TCP_TIME_WAIT_MS      60000u
+#define TCP_DUPACKS	      3u
+#define TCP_PAWS_IDLE_MS      (24u * 24 * 3600 * 1000) /* RFC 7323, 5.5 */
+#define TCP_CHALLENGE_MS      100u /* in the long run, an ACK that a stranger can provoke */
+#define TCP_CHALLENGE_BURST   10u
 
 /* --- connection.c --- */
 /* A new TCB in state CLOSED, in the table. @return NULL when there is none left */
@@ -241,6 +244,8 @@ uint32_t pacing_deadline(const struct tcp_layer *layer, const struct tcb *tcb);
 void tcp_set_retransmission(struct net_stack *stack, struct tcb *tcb);
 /* The deadline follows a user timeout that has become shorter. */
 void tcp_user_timeout_changed(struct net_stack *stack, struct tcb *tcb);
+/* The peer gave a sign of life: keepalive and FIN-WAIT-2 begin anew. */
+void tcp_heard(struct net_stack *stack, struct tcb *tcb);
 void tcp_timer(void *stack, uint32_t index);
 
 /* --- output.c --- */
@@ -255,6 +260,8 @@ bool tcp_emit(struct net_stack *stack, struct tcb *tcb, const struct net_path *p
 	      uint32_t length, uint8_t flags);
 /* An empty segment with ACK at once. */
 void tcp_emit_ack(struct net_stack *stack, struct tcb *tcb, uint32_t seq, uint8_t flags);
+/* The limit of answers to segments that belong to nothing, by remote network. */
+bool tcp_may_answer(struct net_stack *stack, const struct ip_address *remote);
 /* RST for a segment that belongs to nothing (RFC 9293, 3.10.7.1), rate limited. */
 void tcp_reply_reset(struct net_stack *stack, const struct net_packet *packet,
 		     const struct tcp_segment *segment);
@@ -283,7 +290,27 @@ bool time_wait_input(struct net_stack *stack, const struct net_packet *packet,
 unsigned time_wait_expire(struct net_stack *stack, unsigned budget);
 uint64_t time_wait_next(const struct net_stack *stack);
 
-/* --- icmp.c --- */
-void tcp_shrink_mss(struct net_stack *stack, struct tcb *tcb, uint16_t mtu);
+/* --- pmtu.c --- */
+struct tcp_icmp_error;
+/* The MTU in force towards the peer: the port's, or what is known of the path. */
+uint16_t tcp_path_mtu(const struct net_stack *stack, const struct tcb *tcb);
+/* The handshake is done: what is known of the destination holds. */
+void pmtu_begin(struct net_stack *stack, struct tcb *tcb);
+/* A router says that one of our packets was too big. @return false: not believed */
+bool pmtu_too_big(struct net_stack *stack, struct tcb *tcb, const struct tcp_icmp_error *error);
+/* A segment with so much data is sent. */
+void pmtu_on_send(struct net_stack *stack, struct tcb *tcb, uint32_t length);
+/* A record was delivered. */
+void pmtu_on_delivery(struct net_stack *stack, struct tcb *tcb, const struct tcp_record *record);
+/* Before a timeout is answered: is it the size? */
+void pmtu_on_timeout(struct net_stack *stack, struct tcb *tcb);
+/* After loss detection. @return true: a probe for a larger MTU was lost, and nothing else, which
+ * is no congestion (RFC 4821, 7.6.2) */
+bool pmtu_probe_lost(struct net_stack *stack, struct tcb *tcb);
+/* @return data of the next segment if it is to be a probe, 0: it is not */
+uint32_t pmtu_probe_length(struct net_stack *stack, struct tcb *tcb);
+void pmtu_probe_sent(struct net_stack *stack, struct tcb *tcb, uint32_t seq, uint32_t length);
+/* The port may have another MTU. */
+void pmtu_port_changed(struct net_stack *stack, struct tcb *tcb);
 
 #endif

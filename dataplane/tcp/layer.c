@@ -72,7 +72,8 @@ int tcp_layer_create(struct net_stack *stack)
 	/* Received data may fill half of the chunks; the rest stays for sending, which frees
 	 * memory. */
 	layer->receive_chunks_max = chunk_pool_count(s->chunks) / 2;
-	layer->rst_limit = (struct rate_limit){.interval_us = 1000, .burst = 100};
+	for (unsigned i = 0; i < RST_LIMITS; i++)
+		layer->rst_limits[i] = (struct rate_limit){.interval_us = 10000, .burst = 50};
 	random_bytes(s->random, &layer->table_key, sizeof(layer->table_key));
 	random_bytes(s->random, &layer->isn_key, sizeof(layer->isn_key));
 	random_bytes(s->random, &layer->port_key, sizeof(layer->port_key));
@@ -114,6 +115,8 @@ void tcp_addresses_changed(struct net_stack *stack)
 
 		if (tcb->state != TCPS_CLOSED && local_find(&stack->local, &tcb->local) == NULL)
 			tcb_finish(stack, tcb, TCP_ABORTED);
+		else if (tcb->state != TCPS_CLOSED)
+			pmtu_port_changed(stack, tcb);
 	}
 }
 

@@ -247,12 +247,25 @@ static void reply(struct net_stack *stack, const struct net_packet *packet,
 	stack->counters.tcp_out++;
 }
 
+bool tcp_may_answer(struct net_stack *stack, const struct ip_address *remote)
+{
+	/* An IPv6 host has a /64 to choose addresses from. */
+	uint64_t network[2];
+	uint64_t hash;
+
+	memcpy(network, remote->bytes, sizeof(network));
+	if (!ip_is_v4(remote))
+		network[1] = 0;
+	hash = hash_words(&stack->tcp->table_key, network, 2);
+	return rate_limit_take(&stack->tcp->rst_limits[hash % RST_LIMITS], stack->now_us);
+}
+
 void tcp_reply_reset(struct net_stack *stack, const struct net_packet *packet,
 		     const struct tcp_segment *segment)
 {
 	if ((segment->flags & TCP_RST) != 0)
 		return;
-	if (!rate_limit_take(&stack->tcp->rst_limit, stack->now_us)) {
+	if (!tcp_may_answer(stack, &packet->source)) {
 		stack->counters.tcp_rst_rate_limited++;
 		return;
 	}

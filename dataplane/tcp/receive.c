@@ -49,8 +49,26 @@ void tcp_receive_free(struct net_stack *stack, struct tcb *tcb)
 	tcb->recv_head = NULL;
 	tcb->recv_tail = NULL;
 	tcb->ooo_head = NULL;
+	stack->tcp->ooo_chunks -= tcb->ooo_chunks;
 	tcb->ooo_chunks = 0;
 	tcb->recv_queued = 0;
+}
+
+/* RFC 2018, 8: what was SACKed may be given up; the furthest first. @return false: there is none */
+static bool renege(struct net_stack *stack, struct tcb *tcb)
+{
+	struct chunk **last = &tcb->ooo_head;
+
+	if (*last == NULL)
+		return false;
+	while ((*last)->next != NULL)
+		last = &(*last)->next;
+	give_chunk(stack->tcp, *last);
+	*last = NULL;
+	tcb->ooo_chunks--;
+	stack->tcp->ooo_chunks--;
+	stack->counters.tcp_ooo_reclaimed++;
+	return true;
 }
 
 /* Keep bytes at rcv_nxt. @return number kept */
@@ -65,6 +83,8 @@ static uint32_t keep(struct net_stack *stack, struct tcb *tcb, const uint8_t *da
 		if (tail == NULL || tail->length == CHUNK_DATA) {
 			struct chunk *c = take_chunk(stack);
 
+			if (c == NULL && renege(stack, tcb))
+				c = take_chunk(stack);
 			if (c == NULL)
 				break;
 			c->mark = tcb->rcv_nxt;
@@ -159,6 +179,7 @@ static bool pull_out_of_order(struct net_stack *stack, struct tcb *tcb)
 
 		tcb->ooo_head = c->next;
 		tcb->ooo_chunks--;
+		layer->ooo_chunks--;
 		if (skip < c->length)
 			alive = deliver(stack, tcb, c->data + skip, c->length - skip);
 		give_chunk(layer, c);
@@ -186,7 +207,9 @@ static struct chunk *insert_piece(struct net_stack *stack, struct tcb *tcb, stru
 
 	if (extend(prev, seq, data, size))
 		return prev;
-	if (tcb->ooo_chunks >= stack->tcp->ooo_chunks_max) {
+	/* What peers hold back must not keep others from being read. */
+	if (tcb->ooo_chunks >= stack->tcp->ooo_chunks_max ||
+	    stack->tcp->ooo_chunks >= stack->tcp->receive_chunks_max / 2) {
 		stack->counters.tcp_drop_reassembly++;
 		return NULL;
 	}
@@ -202,6 +225,7 @@ static struct chunk *insert_piece(struct net_stack *stack, struct tcb *tcb, stru
 	else
 		tcb->ooo_head = c;
 	tcb->ooo_chunks++;
+	stack->tcp->ooo_chunks++;
 	return c;
 }
 
@@ -368,8 +392,6 @@ void tcp_data_input(struct net_stack *stack, struct tcb *tcb, struct tcp_segment
 	if (!receiving)
 		return;
 	trim(stack, tcb, s);
-	if (tcb->close_us != 0) /* FIN-WAIT-2: the peer is alive */
-		tcb->close_us = (now32(stack) + TCP_FIN_WAIT_2_US) | 1;
 	if (s->length > 0 && s->seq != tcb->rcv_nxt) {
 		store_out_of_order(stack, tcb, s);
 		tcb->flags |= TCB_ACK_NOW;

@@ -304,7 +304,8 @@ void recovery_on_ack(struct net_stack *stack, struct tcb *tcb, const struct ack_
 	}
 	destination_delivered(stack, tcb, news->delivered);
 	lost = detect(stack, tcb, news, &wait);
-	if (tcb->lost_bytes > 0 && (tcb->flags & (TCB_RECOVERY | TCB_LOSS)) == 0)
+	if (tcb->lost_bytes > 0 && (tcb->flags & (TCB_RECOVERY | TCB_LOSS)) == 0 &&
+	    !pmtu_probe_lost(stack, tcb))
 		enter_recovery(stack, tcb, news);
 	if ((tcb->flags & TCB_RECOVERY) != 0) {
 		may_grow = false;

@@ -159,7 +159,7 @@ struct tcb {
 	uint32_t list_prev;
 	uint32_t rtx_us;    /* deadline of rtx_kind */
 	uint32_t delack_us; /* deadline of the delayed ACK */
-	uint32_t close_us;  /* deadline of FIN-WAIT-2 without a sign of the peer */
+	uint32_t close_us;  /* without a sign of the peer: FIN-WAIT-2's end, or keepalive's turn */
 	uint16_t ooo_chunks;
 	uint16_t peer_mss; /* as announced */
 	uint32_t path_neighbour;
@@ -180,13 +180,19 @@ struct tcb_cold {
 	uint32_t sent; /* segments with data or FIN, each time counted; the flight's are added when
 			  it ends */
 	uint32_t challenge_ms; /* GCRA of ACKs that a stranger can provoke */
-	uint16_t listener;     /* of a passive open: index */
-	uint8_t close_reason;
-	uint8_t retries;      /* of SYN or SYN-ACK */
-	uint8_t reo_persist;  /* recoveries until reo_mult falls back to 1 */
-	uint8_t ecn_windows;  /* in a row that ended with ECE */
-	uint32_t destination; /* index + 1; 0: none */
-	uint8_t unused[4];
+	union {
+		uint16_t listener;  /* of a passive open, up to on_accept: index */
+		uint16_t mtu_acked; /* then: largest packet that was acknowledged */
+	};
+	uint8_t close_reason : 3;
+	uint8_t reo_persist : 5; /* recoveries until reo_mult falls back to 1 */
+	uint8_t retries;	 /* of SYN or SYN-ACK; later keepalive probes not answered */
+	uint8_t ecn_windows;	 /* in a row that ended with ECE */
+	uint8_t pmtu_when;	 /* probe for a larger one from here, in 2^24 us */
+	uint16_t pmtu;		 /* of the path, when smaller than the port's; 0: not known */
+	uint16_t pmtu_top;	 /* known to be too large; 0: nothing known */
+	uint16_t keepalive_when; /* when the first probe is due, in 2^20 us */
+	uint32_t destination;	 /* index + 1; 0: none */
 };
 static_assert(sizeof(struct tcb_cold) == 48, "with tcb and two table slots: 320 bytes");
 
@@ -218,8 +224,14 @@ struct tcb_flight {
 	uint32_t probe_end; /* TLP.end_seq */
 	uint32_t dsack_start;
 	uint32_t dsack_end;
-	uint32_t ecn_until; /* snd_nxt when CE was last answered */
-	uint32_t sent;	    /* segments with data or FIN */
+	uint32_t ecn_until;	/* snd_nxt when CE was last answered */
+	uint32_t ptb_seq;	/* of the segment that ptb_mtu is about */
+	uint32_t mtu_probe_seq; /* where the probe begins */
+	uint16_t ptb_mtu;	/* to be believed if that segment times out; 0: none */
+	uint16_t mtu_probe;	/* packet size that is being tried; 0: none */
+	uint16_t mtu_sent;	/* largest packet sent in this flight */
+	uint16_t mtu_acked;	/* and acknowledged */
+	uint32_t sent;		/* segments with data or FIN */
 };
 static_assert(sizeof(struct tcb_flight) <= 192, "three cache lines");
 
@@ -360,6 +372,7 @@ struct tcb_list {
 
 #define LISTENERS_MAX 256u
 #define PORT_COUNTERS 256u
+#define RST_LIMITS    64u
 
 struct bbr;
 struct destination_cache;
@@ -391,6 +404,7 @@ struct tcp_layer {
 	uint32_t receive_chunks; /* held for received data */
 	uint32_t receive_chunks_max;
 	uint16_t ooo_chunks_max; /* a connection */
+	uint32_t ooo_chunks;	 /* of the receive chunks, out of order; at most half of the most */
 	struct tcb_list lists[TCB_LISTS];
 	uint32_t receive_window; /* bytes */
 	uint8_t receive_scale;
@@ -399,8 +413,8 @@ struct tcp_layer {
 	struct hash_key port_key;
 	struct hash_key ts_key;
 	struct cookie_secrets cookies;
-	struct rate_limit rst_limit;
-	uint32_t port_counter[PORT_COUNTERS]; /* RFC 6056, 3.3.4 */
+	struct rate_limit rst_limits[RST_LIMITS]; /* by remote network: one cannot starve all */
+	uint32_t port_counter[PORT_COUNTERS];	  /* RFC 6056, 3.3.4 */
 	unsigned listener_count;
 	struct tcp_listener listeners[LISTENERS_MAX];
 };

@@ -127,8 +127,14 @@ bool time_wait_input(struct net_stack *stack, const struct net_packet *packet,
 		return true;
 	timestamps = (r->ts_recent | r->ts_offset) != 0;
 	if ((s->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
-		bool newer = timestamps && s->has_timestamp ? seq_lt(r->ts_recent, s->ts_val)
-							    : seq_lt(r->rcv_nxt, s->seq);
+		/* RFC 6191, 2. */
+		bool newer = seq_lt(r->rcv_nxt, s->seq);
+
+		if (timestamps && s->has_timestamp)
+			newer = seq_lt(r->ts_recent, s->ts_val) ||
+				(r->ts_recent == s->ts_val && newer);
+		else if (!timestamps && s->has_timestamp)
+			newer = true;
 
 		/* Only where it will open a connection: a stranger's SYN ends nothing. */
 		if (newer && tcp_find_listener(stack->tcp, &packet->destination,
@@ -141,11 +147,12 @@ bool time_wait_input(struct net_stack *stack, const struct net_packet *packet,
 	 * ACKs for a minute. */
 	if (tcp_segment_span(s) == 0 && s->seq == r->rcv_nxt)
 		return true;
-	if (!rate_limit_take(&stack->tcp->rst_limit, stack->now_us))
+	if (!tcp_may_answer(stack, &packet->source))
 		return true;
 	tcp_reply_ack(stack, packet, s, r->snd_nxt, r->rcv_nxt, timestamps,
 		      now_ms(stack) + r->ts_offset, r->ts_recent);
-	if ((s->flags & TCP_FIN) != 0) { /* our ACK was lost: the time begins anew */
+	/* The peer's very FIN: our ACK was lost, the time begins anew. */
+	if ((s->flags & TCP_FIN) != 0 && s->seq + tcp_segment_span(s) == r->rcv_nxt) {
 		struct time_wait_record copy = *r;
 
 		kill(table, r);

@@ -9,9 +9,6 @@
 #include "dataplane/tcp/destination.h"
 #include "dataplane/tcp/internal.h"
 
-#define BLACK_HOLE_TIMEOUTS 2u
-#define BLACK_HOLE_MTU	    1280u
-
 static bool reached(const struct net_stack *stack, uint32_t deadline)
 {
 	return deadline != 0 && (int32_t)(now32(stack) - deadline) >= 0;
@@ -128,20 +125,6 @@ static void syn_timeout(struct net_stack *stack, struct tcb *tcb)
 	tcb_schedule(stack, tcb);
 }
 
-/*
- * Full segments that time out again and again may be too big for a path whose routers do not say so
- * (RFC 4821, 7.7; RFC 2923, 2.1): from the third on, no larger than IPv6 guarantees.
- */
-static void suspect_black_hole(struct net_stack *stack, struct tcb *tcb)
-{
-	struct board_cursor cursor;
-	const struct tcp_record *first = board_first(stack->tcp, tcb, &cursor);
-
-	if (tcb->backoff == BLACK_HOLE_TIMEOUTS && first != NULL &&
-	    first->length > BLACK_HOLE_MTU - IPV6_HEADER - TCP_HEADER)
-		tcp_shrink_mss(stack, tcb, BLACK_HOLE_MTU);
-}
-
 static void retransmission_timeout(struct net_stack *stack, struct tcb *tcb)
 {
 	if (gave_up(stack, tcb)) { /* RFC 9293, MUST-20: R2 */
@@ -151,7 +134,7 @@ static void retransmission_timeout(struct net_stack *stack, struct tcb *tcb)
 		return;
 	}
 	stack->counters.tcp_rto++;
-	suspect_black_hole(stack, tcb);
+	pmtu_on_timeout(stack, tcb);
 	recovery_on_timeout(stack, tcb);
 	if (tcb->backoff < UINT8_MAX)
 		tcb->backoff++;
@@ -212,6 +195,46 @@ static void retransmission_timer(struct net_stack *stack, struct tcb *tcb)
 	}
 }
 
+void tcp_heard(struct net_stack *stack, struct tcb *tcb)
+{
+	uint32_t keepalive_s = stack->settings.keepalive_s;
+
+	if (tcb->state == TCPS_FIN_WAIT_2) {
+		uint32_t waited = now32(stack) - tcb->progress_us;
+		uint32_t left = waited < TCP_FIN_WAIT_2_MAX_US ? TCP_FIN_WAIT_2_MAX_US - waited : 0;
+
+		tcb->close_us = after(stack, left < TCP_FIN_WAIT_2_US ? left : TCP_FIN_WAIT_2_US);
+		return;
+	}
+	if (keepalive_s == 0 || (tcb->state != TCPS_ESTABLISHED && tcb->state != TCPS_CLOSE_WAIT))
+		return;
+	tcb_cold(stack->tcp, tcb)->keepalive_when =
+		(uint16_t)((stack->now_us + (uint64_t)keepalive_s * 1000000) >> 20);
+	tcb_cold(stack->tcp, tcb)->retries = 0;
+	if (tcb->close_us == 0) {
+		tcb->close_us = after(stack, TCP_KEEPALIVE_US);
+		tcb_arm(stack, tcb);
+	}
+}
+
+/* RFC 9293, 3.8.4. @return false: the peer is gone */
+static bool keepalive(struct net_stack *stack, struct tcb *tcb)
+{
+	struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
+	bool due = (int16_t)((uint16_t)(stack->now_us >> 20) - cold->keepalive_when) >= 0;
+
+	if (due && cold->retries >= TCP_KEEPALIVE_PROBES)
+		return false;
+	/* What is in flight or waits for the window is asked after by its own timer. */
+	if (due && tcb->rtx_kind == TCB_TIMER_NONE) {
+		cold->retries++;
+		stack->counters.tcp_keepalive++;
+		tcp_emit_ack(stack, tcb, tcb->snd_una - 1, TCP_ACK);
+	}
+	tcb->close_us = after(stack, TCP_KEEPALIVE_US);
+	return true;
+}
+
 void tcp_timer(void *context, uint32_t index)
 {
 	struct net_stack *stack = context;
@@ -225,7 +248,9 @@ void tcp_timer(void *context, uint32_t index)
 		tcb->flags |= TCB_ACK_NOW;
 		tcb_schedule(stack, tcb);
 	}
-	if (reached(stack, tcb->close_us)) {
+	if (reached(stack, tcb->close_us) &&
+	    ((tcb->state != TCPS_ESTABLISHED && tcb->state != TCPS_CLOSE_WAIT) ||
+	     !keepalive(stack, tcb))) {
 		stack->counters.tcp_timed_out++;
 		tcp_emit_ack(stack, tcb, tcb->snd_nxt, TCP_RST | TCP_ACK);
 		tcb_finish(stack, tcb, TCP_TIMED_OUT);

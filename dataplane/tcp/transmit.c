@@ -47,9 +47,11 @@ static bool send_record(struct net_stack *stack, struct tcb *tcb, const struct n
 	uint32_t length = record->length - ((record->flags & RECORD_FIN) != 0);
 	uint32_t seq = record->seq;
 	uint32_t end = seq + length;
+	/* A probe for a larger MTU goes out as it is, once. */
+	bool whole = record->sends == 0 && (record->flags & RECORD_LOST) == 0;
 
 	do { /* once, unless the segment size has shrunk since */
-		uint32_t part = end - seq < tcb->mss ? end - seq : tcb->mss;
+		uint32_t part = whole || end - seq < tcb->mss ? end - seq : tcb->mss;
 		uint8_t flags = TCP_ACK | mark;
 
 		if (seq + part == tcb->send_end)
@@ -59,6 +61,7 @@ static bool send_record(struct net_stack *stack, struct tcb *tcb, const struct n
 		if (!tcp_emit(stack, tcb, path, seq, part, flags))
 			return false;
 		tcb_flight(stack->tcp, tcb)->sent++;
+		pmtu_on_send(stack, tcb, part);
 		seq += part;
 	} while (seq_lt(seq, end));
 	rate_on_send(stack, tcb, record);
@@ -219,6 +222,7 @@ static bool send_run(struct net_stack *stack, struct tcb *tcb, const struct net_
 	for (unsigned i = 0; i < count; i++) {
 		if (sent) {
 			tcb_flight(stack->tcp, tcb)->sent++;
+			pmtu_on_send(stack, tcb, tcb->mss);
 			note_sent(stack, tcb, records[i]);
 		} else if (!send_record(stack, tcb, &marked, records[i], 0)) {
 			/* No large frame left, nor a small one. */
@@ -264,6 +268,8 @@ static enum outcome send_new(struct net_stack *stack, struct tcb *tcb, const str
 	for (;;) {
 		bool fin, sent;
 		uint32_t length = next_length(tcb, &fin);
+		uint32_t probe = length == tcb->mss ? pmtu_probe_length(stack, tcb) : 0;
+		uint32_t seq = tcb->snd_nxt;
 
 		if (length == 0 && !fin)
 			return DONE;
@@ -276,12 +282,16 @@ static enum outcome send_new(struct net_stack *stack, struct tcb *tcb, const str
 		if (*burst == 0)
 			return AGAIN;
 		(*burst)--;
-		if (most > 1 && length == tcb->mss && !fin)
+		if (probe != 0)
+			sent = send_new_segment(stack, tcb, path, probe, false);
+		else if (most > 1 && length == tcb->mss && !fin)
 			sent = send_run(stack, tcb, path, most, burst);
 		else
 			sent = send_new_segment(stack, tcb, path, length, fin);
 		if (!sent)
 			return SHORT;
+		if (probe != 0)
+			pmtu_probe_sent(stack, tcb, seq, probe);
 	}
 }
 
@@ -469,6 +479,12 @@ static enum outcome output(struct net_stack *stack, struct tcb *tcb, uint16_t *p
 	}
 	if (tcb->state == TCPS_SYN_SENT || tcb->state == TCPS_SYN_RCVD) {
 		outcome = output_syn(stack, tcb, port);
+		/* RFC 9293, 3.10.7.4: what is not acceptable is answered here too. */
+		if (outcome == DONE && tcb->state == TCPS_SYN_RCVD &&
+		    (tcb->flags & TCB_ACK_NOW) != 0) {
+			tcb->flags &= ~(uint32_t)TCB_ACK_NOW;
+			tcp_emit_ack(stack, tcb, tcb->snd_nxt, TCP_ACK);
+		}
 	} else {
 		/* While pacing holds it back there is no use for more. */
 		if (!pacing_blocks(stack, tcb) && !ask_for_data(stack, tcb))

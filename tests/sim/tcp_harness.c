@@ -103,6 +103,7 @@ struct harness *harness_create(const struct harness_options *options)
 		.flights = options->flights,
 		.ecn = options->ecn,
 		.unpaced = !options->paced,
+		.keepalive_s = options->keepalive_s,
 		.time_wait = o->time_wait != 0 ? o->time_wait : 64,
 		.neighbours = 16,
 		.receive_window = o->receive_window,
@@ -242,6 +243,8 @@ static bool on_accept(void *user, tcp_handle handle, void **user_out,
 	h->accepted = c;
 	*user_out = c;
 	*callbacks_out = &callbacks;
+	if (h->abort_on_accept)
+		tcp_abort(h->stack, handle, &h->now);
 	return true;
 }
 

@@ -69,8 +69,9 @@ struct harness_options {
 	uint32_t frames;      /**< 0: 4096 */
 	uint32_t flights;     /**< 0: as many as connections */
 	uint32_t receive_window;
-	bool ecn;   /**< offer it on connect */
-	bool paced; /**< else whatever the window allows comes at once */
+	bool ecn;	      /**< offer it on connect */
+	bool paced;	      /**< else whatever the window allows comes at once */
+	uint32_t keepalive_s; /**< 0: off */
 	uint16_t worker;
 	uint16_t worker_count; /**< 0: 1 */
 	bool offload;	       /**< the port fills in checksums (the harness does so) */
@@ -120,6 +121,7 @@ struct harness {
 	struct harness_connection connections[HARNESS_CONNECTIONS];
 	struct harness_connection *accepted; /**< the last one */
 	unsigned accept_turns;
+	bool abort_on_accept;
 	bool refuse; /**< on_accept says no */
 	unsigned handed_off;
 	uint16_t handed_to;

@@ -3,107 +3,7 @@
  * Frames in and out: Ethernet, VLAN, ARP, ND, IPv4, IPv6 and ICMP (RFC 826, 5227, 4861, 791, 1122,
  * 8200, 792, 4443), and whom a frame is handed to.
  */
-#include "dataplane/net/checksum.h"
-#include "dataplane/net/wire.h"
-#include "tests/sim/tcp_harness.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#define COUNTER(h, name) (net_stack_counters((h)->stack)->name)
-
-static const uint8_t remote_mac[6] = {2, 9, 9, 9, 9, 9};
-static const uint8_t broadcast[6] = {255, 255, 255, 255, 255, 255};
-
-static size_t ethernet(const struct harness *h, uint8_t *to, const uint8_t *mac, uint16_t type)
-{
-	memcpy(to, mac != NULL ? mac : h->port.mac, 6);
-	memcpy(to + 6, remote_mac, 6);
-	store16(to + 12, type);
-	return 14;
-}
-
-static size_t arp(const struct harness *h, uint8_t *to, uint16_t operation, const char *sender,
-		  const char *target)
-{
-	uint8_t *p = to + ethernet(h, to, operation == 1 ? broadcast : NULL, ETHERTYPE_ARP);
-	struct ip_address a;
-
-	memcpy(p, (uint8_t[]){0, 1, 8, 0, 6, 4, 0, (uint8_t)operation}, 8);
-	memcpy(p + 8, remote_mac, 6);
-	ip_parse(sender, &a);
-	memcpy(p + 14, a.bytes + 12, 4);
-	memset(p + 18, 0, 6);
-	ip_parse(target, &a);
-	memcpy(p + 24, a.bytes + 12, 4);
-	return 42;
-}
-
-static size_t ipv4(uint8_t *p, const char *from, const char *to, uint8_t protocol, size_t length)
-{
-	struct ip_address a;
-
-	memset(p, 0, 20);
-	p[0] = 0x45;
-	store16(p + 2, (uint16_t)(20 + length));
-	p[8] = 64;
-	p[9] = protocol;
-	ip_parse(from, &a);
-	memcpy(p + 12, a.bytes + 12, 4);
-	ip_parse(to, &a);
-	memcpy(p + 16, a.bytes + 12, 4);
-	checksum_store(p + 10, checksum_add(0, p, 20));
-	return 20 + length;
-}
-
-static size_t ipv6(uint8_t *p, const char *from, const char *to, uint8_t protocol, uint8_t hops,
-		   size_t length)
-{
-	struct ip_address a;
-
-	memset(p, 0, 40);
-	p[0] = 0x60;
-	store16(p + 4, (uint16_t)length);
-	p[6] = protocol;
-	p[7] = hops;
-	ip_parse(from, &a);
-	memcpy(p + 8, a.bytes, 16);
-	ip_parse(to, &a);
-	memcpy(p + 24, a.bytes, 16);
-	return 40 + length;
-}
-
-static void icmp6_checksum(uint8_t *ip, size_t length)
-{
-	struct ip_address from, to;
-
-	memcpy(from.bytes, ip + 8, 16);
-	memcpy(to.bytes, ip + 24, 16);
-	store16(ip + 42, 0);
-	checksum_store(ip + 42,
-		       checksum_add(checksum_pseudo(&from, &to, PROTOCOL_ICMPV6, (uint32_t)length),
-				    ip + 40, length));
-}
-
-/* Announcements of the start are out of the way. */
-static struct harness *quiet(const struct harness_options *options)
-{
-	struct harness *h = harness_create(options);
-	uint8_t frame[2048];
-
-	harness_advance(h, 5000000);
-	while (harness_take_frame(h, frame) != 0)
-		;
-	return h;
-}
-
-static const struct harness_options v4 = {.seed = 1}, v6 = {.v6 = true, .seed = 1};
+#include "tests/unit/net/frames.h"
 
 static void rfc_5227_own_addresses_are_announced_twice(void **state)
 {
@@ -521,67 +421,6 @@ static void bad_ipv6_headers_are_dropped_and_counted(void **state)
 	harness_destroy(h);
 }
 
-static size_t solicit(const struct harness *h, uint8_t *frame, const char *from, uint8_t hops)
-{
-	static const uint8_t group[6] = {0x33, 0x33, 0xff, 0, 0, 1};
-	uint8_t *ip = frame + ethernet(h, frame, group, ETHERTYPE_IPV6);
-
-	ipv6(ip, from, "ff02::1:ff00:1", PROTOCOL_ICMPV6, hops, 32);
-	memset(ip + 40, 0, 32);
-	ip[40] = 135;
-	memcpy(ip + 48, h->address.bytes, 16);
-	ip[64] = 1;
-	ip[65] = 1;
-	memcpy(ip + 66, remote_mac, 6);
-	icmp6_checksum(ip, 32);
-	return 14 + 72;
-}
-
-static void rfc_4861_a_solicitation_is_answered(void **state)
-{
-	struct harness *h = quiet(&v6);
-	uint8_t frame[2048];
-
-	harness_feed_frame(h, frame, solicit(h, frame, "fd00::7", 255));
-	assert_int_equal(harness_take_frame(h, frame), 86);
-	assert_memory_equal(frame, remote_mac, 6);
-	assert_int_equal(frame[54], 136);
-	assert_int_equal(frame[58] & 0x60, 0x60); /* solicited, override */
-	assert_memory_equal(frame + 62, h->address.bytes, 16);
-	assert_memory_equal(frame + 80, h->port.mac, 6);
-	harness_destroy(h);
-}
-
-static void rfc_4862_a_duplicate_address_probe_is_answered_to_all(void **state)
-{
-	struct harness *h = quiet(&v6);
-	uint8_t frame[2048];
-
-	harness_feed_frame(h, frame, solicit(h, frame, "::", 255));
-	assert_int_equal(harness_take_frame(h, frame), 86);
-	assert_int_equal(frame[0], 0x33);
-	assert_int_equal(frame[58] & 0x40, 0);
-	harness_destroy(h);
-}
-
-static void rfc_4861_nd_from_beyond_the_link_or_malformed_is_ignored(void **state)
-{
-	struct harness *h = quiet(&v6);
-	uint8_t frame[2048];
-	size_t size;
-
-	harness_feed_frame(h, frame, solicit(h, frame, "fd00::7", 254));
-	size = solicit(h, frame, "fd00::7", 255);
-	frame[14 + 65] = 0; /* an option of length zero */
-	icmp6_checksum(frame + 14, 32);
-	harness_feed_frame(h, frame, size);
-	size = solicit(h, frame, "fd00::7", 255);
-	frame[14 + 43] ^= 1;
-	harness_feed_frame(h, frame, size);
-	assert_int_equal(harness_take_frame(h, frame), 0);
-	harness_destroy(h);
-}
-
 static void a_vlan_is_stripped_and_added_and_others_are_dropped(void **state)
 {
 	struct harness_options options = {.vlan = 100};
@@ -771,9 +610,6 @@ int main(void)
 		cmocka_unit_test(trailing_bytes_of_a_short_packet_are_ignored),
 		cmocka_unit_test(a_reload_disturbs_no_neighbour_and_no_connection),
 		cmocka_unit_test(bad_ipv6_headers_are_dropped_and_counted),
-		cmocka_unit_test(rfc_4861_a_solicitation_is_answered),
-		cmocka_unit_test(rfc_4862_a_duplicate_address_probe_is_answered_to_all),
-		cmocka_unit_test(rfc_4861_nd_from_beyond_the_link_or_malformed_is_ignored),
 		cmocka_unit_test(a_vlan_is_stripped_and_added_and_others_are_dropped),
 		cmocka_unit_test(segments_go_to_their_owner_and_icmp_errors_by_the_inner_ports),
 		cmocka_unit_test(an_ipv6_owner_depends_on_the_remote_address_too),

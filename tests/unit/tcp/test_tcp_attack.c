@@ -15,14 +15,14 @@ static void rfc_5961_challenge_acks_are_limited_per_connection(void **state)
 		while (dialog_take(&d))
 			heard++;
 	}
-	assert_int_equal(heard, 10);
+	assert_in_range(heard, 6, 19); /* randomised */
 	harness_advance(d.h, 1000000);
 	for (unsigned i = 0; i < 1000; i++) {
 		says_at(&d, R, 5, NULL, 0);
 		while (dialog_take(&d))
 			heard++;
 	}
-	assert_int_equal(heard, 20);
+	assert_in_range(heard, 12, 39);
 	assert_false(d.c->closed);
 	/* Another connection's limit is its own (CVE-2016-5696). */
 	d.c = harness_connect(d.h, 26);
@@ -161,8 +161,18 @@ static void rst_answers_are_rate_limited(void **state)
 		while (dialog_take(&d))
 			heard++;
 	}
-	assert_int_equal(heard, 99);
-	assert_int_equal(counters(&d)->tcp_rst_rate_limited, 901);
+	assert_int_equal(heard, 49);
+	assert_int_equal(counters(&d)->tcp_rst_rate_limited, 951);
+	/* Somebody else's share is not touched. */
+	heard = 0;
+	for (uint32_t i = 0; i < 8; i++) {
+		d.h->peer = ip_from_v4(0x0a000010 + i);
+		says(&d, S);
+		d.seq--;
+		while (dialog_take(&d))
+			heard++;
+	}
+	assert_true(heard >= 7);
 	dialog_end(&d);
 }
 

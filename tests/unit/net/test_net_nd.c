@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Neighbour discovery (RFC 4861) and IPv6 options (RFC 8200, 4.2), against the stack. */
+#include "tests/unit/net/frames.h"
+
+#include "dataplane/net/stack.h"
+
+static size_t solicit(const struct harness *h, uint8_t *frame, const char *from, uint8_t hops)
+{
+	static const uint8_t group[6] = {0x33, 0x33, 0xff, 0, 0, 1};
+	uint8_t *ip = frame + ethernet(h, frame, group, ETHERTYPE_IPV6);
+
+	ipv6(ip, from, "ff02::1:ff00:1", PROTOCOL_ICMPV6, hops, 32);
+	memset(ip + 40, 0, 32);
+	ip[40] = 135;
+	memcpy(ip + 48, h->address.bytes, 16);
+	ip[64] = 1;
+	ip[65] = 1;
+	memcpy(ip + 66, remote_mac, 6);
+	icmp6_checksum(ip, 32);
+	return 14 + 72;
+}
+
+static void rfc_4861_a_solicitation_is_answered(void **state)
+{
+	struct harness *h = quiet(&v6);
+	uint8_t frame[2048];
+
+	harness_feed_frame(h, frame, solicit(h, frame, "fd00::7", 255));
+	assert_int_equal(harness_take_frame(h, frame), 86);
+	assert_memory_equal(frame, remote_mac, 6);
+	assert_int_equal(frame[54], 136);
+	assert_int_equal(frame[58] & 0x60, 0x60); /* solicited, override */
+	assert_memory_equal(frame + 62, h->address.bytes, 16);
+	assert_memory_equal(frame + 80, h->port.mac, 6);
+	harness_destroy(h);
+}
+
+static void rfc_4862_a_duplicate_address_probe_is_answered_to_all(void **state)
+{
+	struct harness *h = quiet(&v6);
+	uint8_t frame[2048];
+
+	/* RFC 4861, 7.1.1: with a source option it is malformed. */
+	harness_feed_frame(h, frame, solicit(h, frame, "::", 255));
+	assert_int_equal(harness_take_frame(h, frame), 0);
+	solicit(h, frame, "::", 255);
+	store16(frame + 14 + 4, 24);
+	icmp6_checksum(frame + 14, 24);
+	harness_feed_frame(h, frame, 14 + 64);
+	assert_int_equal(harness_take_frame(h, frame), 86);
+	assert_int_equal(frame[0], 0x33);
+	assert_int_equal(frame[58] & 0x40, 0);
+	harness_destroy(h);
+}
+
+static size_t advertise(const struct harness *h, uint8_t *frame, uint32_t flags, uint8_t mac)
+{
+	uint8_t *ip = frame + ethernet(h, frame, NULL, ETHERTYPE_IPV6);
+
+	ipv6(ip, "fd00::7", "fd00::1", PROTOCOL_ICMPV6, 255, 32);
+	memset(ip + 40, 0, 32);
+	ip[40] = 136;
+	store32(ip + 44, flags);
+	memcpy(ip + 48, ip + 8, 16);
+	ip[64] = 2;
+	ip[65] = 1;
+	memset(ip + 66, mac, 6);
+	icmp6_checksum(ip, 32);
+	return 14 + 72;
+}
+
+static void rfc_4861_without_override_another_address_only_casts_doubt(void **state)
+{
+	struct harness *h = quiet(&v6);
+	struct ip_address address = h->address;
+	uint8_t frame[2048];
+	struct neighbour *n;
+
+	address.bytes[15] = 7;
+	harness_feed_frame(h, frame, solicit(h, frame, "fd00::7", 255));
+	assert_int_equal(harness_take_frame(h, frame), 86);
+	n = neighbour_find(&h->stack->neighbours, &address, 0, 0);
+	assert_non_null(n);
+	harness_feed_frame(h, frame, advertise(h, frame, 0x40000000, 0x44));
+	assert_memory_equal(n->mac, remote_mac, 6);
+	assert_int_equal(n->state, NEIGHBOUR_STALE);
+	harness_feed_frame(h, frame, advertise(h, frame, 0x60000000, 0x44));
+	assert_int_equal(n->mac[0], 0x44);
+	assert_int_equal(n->state, NEIGHBOUR_REACHABLE);
+	harness_destroy(h);
+}
+
+static void no_frame_is_taken_from_a_group_nor_sent_to_one(void **state)
+{
+	struct harness *h = quiet(&v6);
+	uint8_t frame[2048];
+	size_t size = solicit(h, frame, "fd00::7", 255);
+	uint64_t before = COUNTER(h, drop_source);
+
+	frame[6] |= 1;
+	harness_feed_frame(h, frame, size);
+	assert_int_equal(COUNTER(h, drop_source), before + 1);
+	size = solicit(h, frame, "fd00::7", 255);
+	frame[14 + 66] |= 1; /* the option says a group address */
+	icmp6_checksum(frame + 14, 32);
+	harness_feed_frame(h, frame, size);
+	assert_int_equal(harness_take_frame(h, frame), 0);
+	harness_destroy(h);
+}
+
+static void rfc_8200_an_unknown_option_says_itself_what_to_do(void **state)
+{
+	static const struct {
+		uint8_t type;
+		bool passes, answered;
+	} cases[] = {{0x1e, true, false},
+		     {0x5e, false, false},
+		     {0x9e, false, true},
+		     {0xde, false, true},
+		     {0x01, true, false}};
+	struct harness *h = quiet(&v6);
+
+	for (unsigned i = 0; i < 5; i++) {
+		uint64_t tcp = COUNTER(h, tcp_in), dropped = COUNTER(h, drop_ip_options);
+		uint8_t frame[2048], *ip = frame + ethernet(h, frame, NULL, ETHERTYPE_IPV6);
+		size_t size;
+
+		ipv6(ip, "fd00::7", "fd00::1", 60, 64, 28);
+		memset(ip + 40, 0, 28);
+		ip[40] = 6;
+		ip[42] = cases[i].type;
+		ip[43] = 4;
+		harness_feed_frame(h, frame, 14 + 40 + 28);
+		assert_int_equal(COUNTER(h, tcp_in) - tcp, cases[i].passes);
+		assert_int_equal(COUNTER(h, drop_ip_options) - dropped, !cases[i].passes);
+		size = harness_take_frame(h, frame);
+		while (size != 0 && frame[54] == 135) { /* it asks who we are */
+			harness_feed_frame(h, frame, advertise(h, frame, 0x60000000, 0x44));
+			size = harness_take_frame(h, frame);
+		}
+		assert_int_equal(size != 0, cases[i].answered);
+		if (size == 0)
+			continue;
+		assert_int_equal(frame[54], 4);
+		assert_int_equal(frame[55], 2);
+		assert_int_equal(load32(frame + 58), 42);
+	}
+	harness_destroy(h);
+}
+
+static void rfc_4861_nd_from_beyond_the_link_or_malformed_is_ignored(void **state)
+{
+	struct harness *h = quiet(&v6);
+	uint8_t frame[2048];
+	size_t size;
+
+	harness_feed_frame(h, frame, solicit(h, frame, "fd00::7", 254));
+	size = solicit(h, frame, "fd00::7", 255);
+	frame[14 + 65] = 0; /* an option of length zero */
+	icmp6_checksum(frame + 14, 32);
+	harness_feed_frame(h, frame, size);
+	size = solicit(h, frame, "fd00::7", 255);
+	frame[14 + 43] ^= 1;
+	harness_feed_frame(h, frame, size);
+	assert_int_equal(harness_take_frame(h, frame), 0);
+	harness_destroy(h);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(rfc_4861_a_solicitation_is_answered),
+		cmocka_unit_test(rfc_4862_a_duplicate_address_probe_is_answered_to_all),
+		cmocka_unit_test(rfc_4861_without_override_another_address_only_casts_doubt),
+		cmocka_unit_test(no_frame_is_taken_from_a_group_nor_sent_to_one),
+		cmocka_unit_test(rfc_8200_an_unknown_option_says_itself_what_to_do),
+		cmocka_unit_test(rfc_4861_nd_from_beyond_the_link_or_malformed_is_ignored),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
