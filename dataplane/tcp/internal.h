@@ -309,7 +309,10 @@ void pmtu_on_timeout(struct net_stack *stack, struct tcb *tcb);
 bool pmtu_probe_lost(struct net_stack *stack, struct tcb *tcb);
 /* @return data of the next segment if it is to be a probe, 0: it is not */
 uint32_t pmtu_probe_length(struct net_stack *stack, struct tcb *tcb);
-void pmtu_probe_sent(struct net_stack *stack, struct tcb *tcb, uint32_t seq, uint32_t length);
+/* It goes out now, from snd_nxt. */
+void pmtu_probe_begin(struct net_stack *stack, struct tcb *tcb, uint32_t length);
+/* Is what begins here the probe that is out? */
+bool pmtu_is_probe(const struct net_stack *stack, const struct tcb *tcb, uint32_t seq);
 /* The port may have another MTU. */
 void pmtu_port_changed(struct net_stack *stack, struct tcb *tcb);
 

@@ -194,7 +194,7 @@ bool tcp_emit(struct net_stack *stack, struct tcb *tcb, const struct net_path *p
 				(uint16_t)(header + length), &p);
 	if (frame == NULL)
 		return false;
-	frame->tso_size = length > tcb->mss ? tcb->mss : 0;
+	frame->tso_size = length > tcb->mss && !pmtu_is_probe(stack, tcb, seq) ? tcb->mss : 0;
 	window = window_field(stack->tcp, tcb, syn);
 	if ((tcb->flags & TCB_ECE_DUE) != 0 && (flags & (TCP_SYN | TCP_RST)) == 0)
 		flags |= TCP_ECE;

@@ -265,13 +265,20 @@ uint32_t pmtu_probe_length(struct net_stack *stack, struct tcb *tcb)
 	return length;
 }
 
-void pmtu_probe_sent(struct net_stack *stack, struct tcb *tcb, uint32_t seq, uint32_t length)
+void pmtu_probe_begin(struct net_stack *stack, struct tcb *tcb, uint32_t length)
 {
 	struct tcb_flight *flight = tcb_flight(stack->tcp, tcb);
 
 	stack->counters.tcp_mtu_probe++;
 	flight->mtu_probe = (uint16_t)(length + overhead(tcb));
-	flight->mtu_probe_seq = seq;
+	flight->mtu_probe_seq = tcb->snd_nxt;
+}
+
+bool pmtu_is_probe(const struct net_stack *stack, const struct tcb *tcb, uint32_t seq)
+{
+	const struct tcb_flight *flight = tcb_flight(stack->tcp, tcb);
+
+	return flight->mtu_probe != 0 && flight->mtu_probe_seq == seq;
 }
 
 void pmtu_begin(struct net_stack *stack, struct tcb *tcb)

@@ -269,7 +269,6 @@ static enum outcome send_new(struct net_stack *stack, struct tcb *tcb, const str
 		bool fin, sent;
 		uint32_t length = next_length(tcb, &fin);
 		uint32_t probe = length == tcb->mss ? pmtu_probe_length(stack, tcb) : 0;
-		uint32_t seq = tcb->snd_nxt;
 
 		if (length == 0 && !fin)
 			return DONE;
@@ -283,6 +282,8 @@ static enum outcome send_new(struct net_stack *stack, struct tcb *tcb, const str
 			return AGAIN;
 		(*burst)--;
 		if (probe != 0)
+			pmtu_probe_begin(stack, tcb, probe);
+		if (probe != 0)
 			sent = send_new_segment(stack, tcb, path, probe, false);
 		else if (most > 1 && length == tcb->mss && !fin)
 			sent = send_run(stack, tcb, path, most, burst);
@@ -290,8 +291,6 @@ static enum outcome send_new(struct net_stack *stack, struct tcb *tcb, const str
 			sent = send_new_segment(stack, tcb, path, length, fin);
 		if (!sent)
 			return SHORT;
-		if (probe != 0)
-			pmtu_probe_sent(stack, tcb, seq, probe);
 	}
 }
 
