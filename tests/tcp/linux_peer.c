@@ -1,21 +1,18 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * The stack against the kernel of this machine: both roles, over a TAP device in a network
- * namespace of its own, with loss, reordering and duplication made here by the simulated link in
- * real time. Prints TAP.
- *
- * One thread turns the stack; one a scenario plays the Linux side with blocking sockets.
+ * namespace of its own, with delay, loss, reordering, duplication, corruption, bursts and a narrow
+ * queue made here by the simulated link from seeds. Prints TAP.
  */
+#include "dataplane/net/checksum.h"
 #include "drivers/clock.h"
-#include "tests/sim/tcp_harness.h"
+#include "tests/tcp/peer.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -26,195 +23,36 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define ORIGIN_US   1000000000u
-#define LISTEN_PORT 2525u
-#define LINUX_PORT  2626u
-#define TRANSFER    (1024u * 1024u)
-#define SKIP	    77
+#define SKIP	 77
+#define BURST	 64u
+#define STEP_US	 (20 * US_PER_MS) /* what one turn counts at most */
+#define LIMIT_US (60 * US_PER_S)  /* of such time, for a scenario */
 
-struct scenario;
+static void run(const char *command)
+{
+	if (system(command) != 0)
+		fprintf(stderr, "# failed: %s\n", command);
+}
 
-struct world {
-	struct harness *h;
-	struct sim_link *in;
-	struct sim_link *out;
-	int tap;
-	uint64_t start_us;
-	bool v6;
-	const struct scenario *scenario;
-	_Atomic bool linux_done;
-	const char *linux_error; /* NULL: all well on that side */
-	struct harness_connection *ours;
-	uint8_t *data;
+/* --- the Linux thread --- */
+struct linux_thread {
+	struct world *world;
+	int listener; /* made before the stack connects; -1: Linux connects */
 };
-
-struct scenario {
-	const char *name;
-	bool we_connect;
-	void (*linux_side)(struct world *w, int fd);
-	bool (*ours_done)(struct world *w);
-	void (*ours_begin)(struct world *w);
-	const char *(*check)(struct world *w);
-	size_t linux_buffer; /* SO_RCVBUF; 0: default */
-};
-
-/* --- the Linux side --- */
-static bool send_all(int fd, const uint8_t *data, size_t size)
-{
-	while (size > 0) {
-		ssize_t n = send(fd, data, size, MSG_NOSIGNAL);
-
-		if (n <= 0)
-			return false;
-		data += n;
-		size -= (size_t)n;
-	}
-	return true;
-}
-
-static size_t receive_all(int fd, uint8_t *to, size_t size)
-{
-	size_t done = 0;
-
-	while (done < size) {
-		ssize_t n = recv(fd, to + done, size - done, 0);
-
-		if (n <= 0)
-			break;
-		done += (size_t)n;
-	}
-	return done;
-}
-
-struct pump {
-	int fd;
-	const uint8_t *data;
-	size_t size;
-	bool good;
-};
-
-static void *pump_run(void *argument)
-{
-	struct pump *p = argument;
-
-	p->good = send_all(p->fd, p->data, p->size);
-	shutdown(p->fd, SHUT_WR);
-	return NULL;
-}
-
-/* Send and receive TRANSFER bytes at once, then see the end. */
-static void linux_exchanges(struct world *w, int fd)
-{
-	struct pump pump = {.fd = fd, .data = w->data, .size = TRANSFER};
-	uint8_t *got = malloc(TRANSFER + 1);
-	pthread_t thread;
-	size_t size;
-
-	pthread_create(&thread, NULL, pump_run, &pump);
-	size = receive_all(fd, got, TRANSFER + 1);
-	pthread_join(thread, NULL);
-	if (!pump.good)
-		w->linux_error = "Linux could not send";
-	else if (size != TRANSFER || memcmp(got, w->data, TRANSFER) != 0)
-		w->linux_error = "Linux received other bytes";
-	free(got);
-}
-
-/* Half close: say all, shut down, and only then be answered. */
-static void linux_half_closes(struct world *w, int fd)
-{
-	uint8_t *got = malloc(TRANSFER + 1);
-	size_t size;
-
-	if (!send_all(fd, w->data, 10000))
-		w->linux_error = "Linux could not send";
-	shutdown(fd, SHUT_WR);
-	size = receive_all(fd, got, TRANSFER + 1);
-	if (size != TRANSFER || memcmp(got, w->data, TRANSFER) != 0)
-		w->linux_error = "the answer after the half close is not whole";
-	free(got);
-}
-
-static void linux_resets(struct world *w, int fd)
-{
-	struct linger linger = {.l_onoff = 1};
-
-	if (!send_all(fd, w->data, 5000))
-		w->linux_error = "Linux could not send";
-	usleep(200000);
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
-}
-
-static void linux_is_reset(struct world *w, int fd)
-{
-	uint8_t byte;
-	ssize_t n;
-
-	if (!send_all(fd, w->data, 1000))
-		w->linux_error = "Linux could not send";
-	n = recv(fd, &byte, 1, 0);
-	if (n != -1 || errno != ECONNRESET)
-		w->linux_error = "Linux saw no reset";
-}
-
-/* The window is closed for two seconds. */
-static void linux_reads_late(struct world *w, int fd)
-{
-	uint8_t *got = malloc(TRANSFER + 1);
-	size_t size;
-
-	usleep(2000000);
-	size = receive_all(fd, got, TRANSFER + 1);
-	if (size != TRANSFER || memcmp(got, w->data, TRANSFER) != 0)
-		w->linux_error = "Linux received other bytes";
-	free(got);
-}
-
-static int open_socket(struct world *w, uint16_t port, bool peer, struct sockaddr_storage *address)
-{
-	int fd = socket(w->v6 ? AF_INET6 : AF_INET, SOCK_STREAM, 0);
-	struct timeval patience = {.tv_sec = 60};
-	int one = 1;
-
-	memset(address, 0, sizeof(*address));
-	if (w->v6) {
-		struct sockaddr_in6 *a = (struct sockaddr_in6 *)address;
-
-		a->sin6_family = AF_INET6;
-		a->sin6_port = htons(port);
-		memcpy(&a->sin6_addr, peer ? w->h->address.bytes : w->h->peer.bytes, 16);
-	} else {
-		struct sockaddr_in *a = (struct sockaddr_in *)address;
-
-		a->sin_family = AF_INET;
-		a->sin_port = htons(port);
-		memcpy(&a->sin_addr, (peer ? w->h->address.bytes : w->h->peer.bytes) + 12, 4);
-	}
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-	setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "cubic", 5);
-	if (w->scenario->linux_buffer != 0) {
-		int size = (int)w->scenario->linux_buffer;
-
-		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
-	}
-	return fd;
-}
-
-static int linux_listener; /* made before the stack connects */
 
 static void *linux_thread(void *argument)
 {
-	struct world *w = argument;
+	struct linux_thread *t = argument;
+	struct world *w = t->world;
 	struct sockaddr_storage address;
 	int fd;
 
-	if (w->scenario->we_connect) {
-		fd = accept(linux_listener, NULL, NULL);
+	if (t->listener >= 0) {
+		fd = accept(t->listener, NULL, NULL);
 	} else {
-		fd = open_socket(w, LISTEN_PORT, true, &address);
-		if (connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0) {
+		fd = linux_socket(w, LISTEN_PORT, true, &address);
+		if (connect(fd, (struct sockaddr *)&address, (socklen_t)linux_address_size(w)) !=
+		    0) {
 			close(fd);
 			fd = -1;
 		}
@@ -222,9 +60,6 @@ static void *linux_thread(void *argument)
 	if (fd < 0) {
 		w->linux_error = "Linux could not connect or accept";
 	} else {
-		struct timeval patience = {.tv_sec = 60};
-
-		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 		w->scenario->linux_side(w, fd);
 		close(fd);
 	}
@@ -232,89 +67,49 @@ static void *linux_thread(void *argument)
 	return NULL;
 }
 
-/* --- our side --- */
-static void send_everything(struct world *w)
+static int linux_listen(const struct world *w)
 {
-	w->ours->close_when_sent = true;
-	harness_send(w->ours, w->data, TRANSFER);
-}
+	struct sockaddr_storage address;
+	int fd = linux_socket(w, LINUX_PORT, false, &address);
 
-static void do_nothing(struct world *w)
-{
+	if (bind(fd, (struct sockaddr *)&address, (socklen_t)linux_address_size(w)) != 0 ||
+	    listen(fd, 1) != 0) {
+		close(fd);
+		return -1;
+	}
+	return fd;
 }
-
-static void abort_on_data(struct world *w)
-{
-	w->ours->abort_on_receive = true;
-}
-
-static bool ours_closed(struct world *w)
-{
-	return w->ours->closed;
-}
-
-/* Answer only when the peer's end has come. */
-static bool answer_after_end(struct world *w)
-{
-	if (w->ours->ended && w->ours->to_send == NULL)
-		send_everything(w);
-	return w->ours->closed;
-}
-
-static const char *received_all(struct world *w)
-{
-	if (w->ours->reason != TCP_CLOSED)
-		return "our connection did not close in order";
-	if (w->ours->received_size != TRANSFER || memcmp(w->ours->received, w->data, TRANSFER) != 0)
-		return "we received other bytes";
-	return NULL;
-}
-
-static const char *received_question(struct world *w)
-{
-	return w->ours->received_size == 10000 && w->ours->reason == TCP_CLOSED
-		       ? NULL
-		       : "the question is not whole";
-}
-
-static const char *was_reset(struct world *w)
-{
-	return w->ours->reason == TCP_RESET && w->ours->received_size == 5000 ? NULL : "not reset";
-}
-
-static const char *was_aborted(struct world *w)
-{
-	return w->ours->reason == TCP_ABORTED ? NULL : "not aborted";
-}
-
-static const char *closed_well(struct world *w)
-{
-	return w->ours->reason == TCP_CLOSED ? NULL : "our connection did not close in order";
-}
-
-static const struct scenario scenarios[] = {
-	{"Linux connects, 1 MB each way at once", false, linux_exchanges, ours_closed,
-	 send_everything, received_all, 0},
-	{"we connect, 1 MB each way at once", true, linux_exchanges, ours_closed, send_everything,
-	 received_all, 0},
-	{"Linux half-closes and is answered", false, linux_half_closes, answer_after_end,
-	 do_nothing, received_question, 0},
-	{"Linux, connected to, half-closes and is answered", true, linux_half_closes,
-	 answer_after_end, do_nothing, received_question, 0},
-	{"Linux resets", false, linux_resets, ours_closed, do_nothing, was_reset, 0},
-	{"we reset", true, linux_is_reset, ours_closed, abort_on_data, was_aborted, 0},
-	{"Linux closes its window and opens it late", true, linux_reads_late, ours_closed,
-	 send_everything, closed_well, 8192},
-};
 
 /* --- the wire --- */
 static void tick(struct world *w)
 {
 	struct mr_now now;
+	uint64_t passed;
 
 	clock_read(&now);
-	w->h->now.mono_us = ORIGIN_US + now.mono_us - w->start_us;
+	passed = now.mono_us - w->last_us;
+	w->last_us = now.mono_us;
+	w->h->now.mono_us += passed < STEP_US ? passed : STEP_US;
 	w->h->now.wall_us = now.wall_us;
+}
+
+/* What a congested router does to ECN-capable packets (RFC 3168, 5). */
+static void mark(struct world *w, uint8_t *frame, size_t size, bool ours)
+{
+	uint8_t *ip = frame + 14;
+
+	if (w->around->mark <= 0 || size < 54 ||
+	    random_u32(&w->dice) >= w->around->mark * 4294967296.0)
+		return;
+	if (ip[0] >> 4 == 4 && (ip[1] & 3) != 0) {
+		ip[1] |= 3;
+		memset(ip + 10, 0, 2);
+		checksum_store(ip + 10, checksum_add(0, ip, 20));
+		w->marked[ours]++;
+	} else if (ip[0] >> 4 == 6 && (ip[1] & 0x30) != 0) {
+		ip[1] |= 0x30;
+		w->marked[ours]++;
+	}
 }
 
 static void turn(struct world *w)
@@ -324,13 +119,17 @@ static void turn(struct world *w)
 	size_t size;
 
 	tick(w);
-	for (unsigned i = 0; i < 64 && (got = read(w->tap, frame, sizeof(frame))) > 0; i++)
+	for (unsigned i = 0; i < BURST && (got = read(w->tap, frame, sizeof(frame))) > 0; i++) {
+		mark(w, frame, (size_t)got, false);
 		sim_link_send(w->in, frame, (size_t)got, w->h->now.mono_us);
+	}
 	while ((size = sim_link_receive(w->in, frame, w->h->now.mono_us)) != 0)
 		harness_feed_frame(w->h, frame, size);
 	net_stack_timers(w->h->stack, &w->h->now, 256);
-	while ((size = harness_take_frame(w->h, frame)) != 0)
+	while ((size = harness_take_frame(w->h, frame)) != 0) {
+		mark(w, frame, size, true);
 		sim_link_send(w->out, frame, size, w->h->now.mono_us);
+	}
 	while ((size = sim_link_receive(w->out, frame, w->h->now.mono_us)) != 0)
 		if (write(w->tap, frame, size) < 0 && errno != EIO)
 			w->linux_error = "the TAP device does not take frames";
@@ -353,58 +152,139 @@ static void nap(struct world *w)
 	ppoll(&fd, 1, &wait, NULL);
 }
 
-/* The world and its Linux side until both are done. @return NULL, or what went wrong */
-static const char *play(struct world *w, const struct scenario *scenario)
+/* --- a scenario --- */
+/* Turn until both sides are done. @return false: the time was over first */
+static bool turn_until_done(struct world *w)
 {
-	uint64_t limit = 90 * US_PER_S;
-	struct sockaddr_storage address;
-	pthread_t thread;
+	uint64_t limit = w->h->now.mono_us + LIMIT_US;
 	bool begun = false, ours_done = false;
 
-	w->scenario = scenario;
-	w->linux_done = false;
-	w->linux_error = NULL;
-	w->ours = NULL;
-	w->h->accepted = NULL;
-	if (scenario->we_connect) {
-		linux_listener = open_socket(w, LINUX_PORT, false, &address);
-		if (bind(linux_listener, (struct sockaddr *)&address, sizeof(address)) != 0 ||
-		    listen(linux_listener, 1) != 0)
-			return "Linux cannot listen";
-		w->ours = harness_connect(w->h, LINUX_PORT);
-		assert(w->ours != NULL);
-	}
-	pthread_create(&thread, NULL, linux_thread, w);
-	tick(w);
-	limit += w->h->now.mono_us;
-	while (!(w->linux_done && ours_done) && w->h->now.mono_us < limit) {
+	while (!(w->linux_done && ours_done)) {
+		if (w->h->now.mono_us >= limit)
+			return false;
 		turn(w);
 		if (w->ours == NULL)
 			w->ours = w->h->accepted;
 		if (w->ours != NULL && w->ours->connected && !begun) {
 			begun = true;
-			scenario->ours_begin(w);
+			if (!w->ours->closed)
+				harness_information(w->ours, &w->information);
+			w->scenario->ours_begin(w);
 		}
-		if (w->ours != NULL)
-			ours_done = scenario->ours_done(w);
+		if (w->ours != NULL && !ours_done)
+			ours_done = w->scenario->ours_done(w);
 		nap(w);
 	}
-	if (!w->linux_done) { /* its socket time-outs end it */
-		pthread_detach(thread);
-		return ours_done ? "Linux did not finish" : "neither side finished";
-	}
-	pthread_join(thread, NULL);
-	if (scenario->we_connect)
-		close(linux_listener);
-	if (w->linux_error != NULL)
-		return w->linux_error;
-	return ours_done ? scenario->check(w) : "we did not finish";
+	return true;
 }
 
-static void run(const char *command)
+static const char *check(struct world *w)
 {
-	if (system(command) != 0)
-		fprintf(stderr, "# failed: %s\n", command);
+	const struct net_counters *c = net_stack_counters(w->h->stack);
+
+	if (w->linux_error != NULL)
+		return w->linux_error;
+	if (w->marked[0] > 20 && c->tcp_ecn_ce == 0)
+		return "we saw no mark";
+	if (w->marked[1] > 20 && c->tcp_ecn_ece == 0)
+		return "Linux echoed no mark, or we did not see it";
+	return w->scenario->check(w);
+}
+
+/* The world and its Linux side until both are done. @return NULL, or what went wrong */
+static const char *play(struct world *w)
+{
+	struct linux_thread side = {.world = w, .listener = -1};
+	pthread_t thread;
+
+	if (w->scenario->we_connect) {
+		side.listener = linux_listen(w);
+		if (side.listener < 0)
+			return "Linux cannot listen";
+		w->ours = harness_connect(w->h, LINUX_PORT);
+	}
+	pthread_create(&thread, NULL, linux_thread, &side);
+	if (!turn_until_done(w)) {
+		bool ours = w->ours != NULL && w->ours->closed;
+
+		if (!w->linux_done) { /* its thread still looks at this world */
+			pthread_detach(thread);
+			return ours ? "Linux did not finish" : "neither side finished";
+		}
+		pthread_join(thread, NULL);
+		return "we did not finish";
+	}
+	pthread_join(thread, NULL);
+	if (side.listener >= 0)
+		close(side.listener);
+	return check(w);
+}
+
+static struct world *world_create(int tap, const struct surroundings *around,
+				  const struct scenario *scenario, unsigned number)
+{
+	struct harness_options options = {.v6 = around->v6,
+					  .seed = number,
+					  .chunks = 8192,
+					  .paced = true,
+					  .ecn = around->ecn,
+					  .receive_window = around->no_scale ? 0 : 1u << 18};
+	struct world *w = calloc(1, sizeof(*w));
+	struct mr_now now;
+
+	clock_read(&now);
+	*w = (struct world){.around = around, .scenario = scenario, .tap = tap};
+	w->last_us = now.mono_us;
+	w->size = scenario->large ? LARGE : around->transfer;
+	w->h = harness_create(&options);
+	w->in = sim_link_create(&around->link, (uint64_t)number * 2 + 1);
+	w->out = sim_link_create(&around->link, (uint64_t)number * 2 + 2);
+	random_init_seed(&w->dice, number);
+	w->data = malloc(w->size < TRANSFER ? TRANSFER : w->size);
+	random_bytes(&w->h->random, w->data, w->size < TRANSFER ? TRANSFER : w->size);
+	harness_listen(w->h, LISTEN_PORT);
+	return w;
+}
+
+static void world_destroy(struct world *w)
+{
+	harness_destroy(w->h);
+	sim_link_destroy(w->in);
+	sim_link_destroy(w->out);
+	free(w->data);
+	free(w);
+}
+
+static void play_all(int tap, const struct surroundings *around, unsigned *number, unsigned *failed)
+{
+	bool clean = around->link.loss == 0 && around->link.burst_enter == 0 &&
+		     around->link.corrupt == 0;
+
+	run("sysctl -qw net.ipv4.tcp_sack=1 net.ipv4.tcp_timestamps=1 net.ipv4.tcp_window_scaling=1 "
+	    "net.ipv4.tcp_ecn=2");
+	if (around->sysctl != NULL)
+		run(around->sysctl);
+	for (unsigned i = 0; i < scenario_count; i++) {
+		const struct scenario *scenario = &scenarios[i];
+		struct world *w;
+		const char *error;
+		uint64_t begin_us;
+
+		if ((scenario->once && !clean) || (scenario->large && around->sysctl != NULL))
+			continue;
+		w = world_create(tap, around, scenario, ++*number);
+		begin_us = w->h->now.mono_us;
+		error = play(w);
+		printf("%sok %u - %s, %s, %s # %.1f s%s%s\n", error != NULL ? "not " : "", *number,
+		       around->title, around->v6 ? "IPv6" : "IPv4", scenario->name,
+		       (double)(w->h->now.mono_us - begin_us) / 1e6, error != NULL ? ": " : "",
+		       error != NULL ? error : "");
+		fflush(stdout);
+		*failed += error != NULL;
+		if (error != NULL && !w->linux_done)
+			exit(1); /* a thread still looks at this world */
+		world_destroy(w);
+	}
 }
 
 static int open_tap(void)
@@ -427,54 +307,65 @@ static int open_tap(void)
 	return fd;
 }
 
-static void play_all(int tap, const char *title, const struct sim_link_settings *link, bool v6,
-		     unsigned *number, unsigned *failed)
-{
-	for (unsigned i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {
-		struct harness_options options = {.v6 = v6, .seed = *number, .chunks = 4096};
-		struct world w = {.tap = tap, .v6 = v6};
-		const char *error;
-		struct mr_now now;
-
-		clock_read(&now);
-		w.start_us = now.mono_us;
-		w.h = harness_create(&options);
-		w.in = sim_link_create(link, *number * 2 + 1);
-		w.out = sim_link_create(link, *number * 2 + 2);
-		w.data = malloc(TRANSFER);
-		for (unsigned j = 0; j < TRANSFER; j++)
-			w.data[j] = (uint8_t)random_u32(&w.h->random);
-		harness_listen(w.h, LISTEN_PORT);
-		error = play(&w, &scenarios[i]);
-		tick(&w);
-		(*number)++;
-		printf("%sok %u - %s, %s, %s # %.1f s%s%s\n", error != NULL ? "not " : "", *number,
-		       title, v6 ? "IPv6" : "IPv4", scenarios[i].name,
-		       (double)(w.h->now.mono_us - ORIGIN_US) / 1e6, error != NULL ? ": " : "",
-		       error != NULL ? error : "");
-		fflush(stdout);
-		*failed += error != NULL;
-		if (error != NULL && !w.linux_done)
-			exit(1); /* a thread still looks at this world */
-		harness_destroy(w.h);
-		sim_link_destroy(w.in);
-		sim_link_destroy(w.out);
-		free(w.data);
-	}
-}
+#define KB 1024u
+static const struct sim_link_settings clean = {.delay_us = 1000};
+static const struct sim_link_settings rough = {
+	.delay_us = 15000, .loss = 0.02, .reorder = 0.05, .duplicate = 0.01};
+static const struct sim_link_settings bursts = {
+	.delay_us = 5000, .jitter_us = 3000, .burst_enter = 0.004, .burst_leave = 0.3};
+static const struct sim_link_settings dirty = {.delay_us = 5000, .corrupt = 0.02, .loss = 0.002};
+static const struct sim_link_settings narrow = {
+	.delay_us = 10000, .rate_bits = 20000000, .queue_packets = 25};
 
 int main(void)
 {
-	static const struct sim_link_settings clean = {.delay_us = 1000};
-	static const struct sim_link_settings rough = {
-		.delay_us = 25000, .loss = 0.02, .reorder = 0.05, .duplicate = 0.01};
-	static const struct {
-		const char *title;
-		const char *command;
-	} kernels[] = {
-		{"clean, Linux without SACK", "echo 0 > /proc/sys/net/ipv4/tcp_sack"},
-		{"clean, nor timestamps", "echo 0 > /proc/sys/net/ipv4/tcp_timestamps"},
-		{"clean, nor window scale", "echo 0 > /proc/sys/net/ipv4/tcp_window_scaling"},
+	const struct surroundings all[] = {
+		{.title = "clean", .link = clean, .transfer = TRANSFER},
+		{.title = "clean", .link = clean, .transfer = TRANSFER, .v6 = true},
+		{.title = "rough", .link = rough, .transfer = 256 * KB},
+		{.title = "rough", .link = rough, .transfer = 256 * KB, .v6 = true},
+		{.title = "bursts of loss", .link = bursts, .transfer = 256 * KB},
+		{.title = "corruption", .link = dirty, .transfer = 256 * KB, .v6 = true},
+		{.title = "narrow, Linux with BBR",
+		 .link = narrow,
+		 .transfer = 512 * KB,
+		 .congestion = "bbr"},
+		{.title = "ECN, a tenth marked",
+		 .link = narrow,
+		 .transfer = 512 * KB,
+		 .ecn = true,
+		 .mark = 0.1,
+		 .sysctl = "sysctl -qw net.ipv4.tcp_ecn=1"},
+		{.title = "ECN, a tenth marked",
+		 .link = narrow,
+		 .transfer = 512 * KB,
+		 .ecn = true,
+		 .mark = 0.1,
+		 .v6 = true,
+		 .sysctl = "sysctl -qw net.ipv4.tcp_ecn=1"},
+		{.title = "Linux without SACK",
+		 .link = clean,
+		 .transfer = TRANSFER,
+		 .no_sack = true,
+		 .sysctl = "sysctl -qw net.ipv4.tcp_sack=0"},
+		{.title = "Linux without timestamps",
+		 .link = clean,
+		 .transfer = TRANSFER,
+		 .no_timestamps = true,
+		 .sysctl = "sysctl -qw net.ipv4.tcp_timestamps=0"},
+		{.title = "Linux without window scale",
+		 .link = clean,
+		 .transfer = TRANSFER,
+		 .no_scale = true,
+		 .sysctl = "sysctl -qw net.ipv4.tcp_window_scaling=0"},
+		{.title = "rough, Linux without options",
+		 .link = rough,
+		 .transfer = 256 * KB,
+		 .no_sack = true,
+		 .no_timestamps = true,
+		 .no_scale = true,
+		 .sysctl = "sysctl -qw net.ipv4.tcp_sack=0 net.ipv4.tcp_timestamps=0 "
+			   "net.ipv4.tcp_window_scaling=0"},
 	};
 	unsigned number = 0, failed = 0;
 	int tap = open_tap();
@@ -483,15 +374,8 @@ int main(void)
 		printf("1..0 # SKIP no TAP device, or no right to make a network namespace\n");
 		return SKIP;
 	}
-	play_all(tap, "clean", &clean, false, &number, &failed);
-	play_all(tap, "clean", &clean, true, &number, &failed);
-	play_all(tap, "rough", &rough, false, &number, &failed);
-	play_all(tap, "rough", &rough, true, &number, &failed);
-	for (unsigned i = 0; i < 3; i++) {
-		run(kernels[i].command);
-		play_all(tap, kernels[i].title, &clean, false, &number, &failed);
-	}
-	play_all(tap, "rough, Linux without options", &rough, false, &number, &failed);
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		play_all(tap, &all[i], &number, &failed);
 	printf("1..%u\n", number);
 	return failed != 0;
 }
