@@ -115,7 +115,7 @@ static int choose(struct run *run, tcp_handle handle, const char *name)
 	static const struct {
 		const char *name;
 		enum tcp_congestion_choice choice;
-	} known[] = {{"cubic", TCP_CUBIC}, {"reno", TCP_RENO}};
+	} known[] = {{"cubic", TCP_CUBIC}, {"reno", TCP_RENO}, {"bbr", TCP_BBR}};
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 		if (strcmp(known[i].name, name) == 0)

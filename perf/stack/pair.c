@@ -102,7 +102,8 @@ struct pair *pair_create(const struct pair_settings *settings,
 		pair->settings.addresses = 1;
 	assert(pair->settings.addresses <= PAIR_ADDRESSES);
 	pair->now = (struct mr_now){.mono_us = 1000 * US_PER_S, .wall_us = 1700000000 * US_PER_S};
-	pair->frames = (struct frame_pool){pair, frame_take, frame_give};
+	pair->frames =
+		(struct frame_pool){.context = pair, .alloc = frame_take, .free = frame_give};
 	pair->memory = aligned_alloc(64, PAIR_FRAMES * sizeof(*pair->memory));
 	assert(pair->memory != NULL);
 	for (unsigned i = PAIR_FRAMES; i > 0; i--)
