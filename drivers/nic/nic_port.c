@@ -71,6 +71,29 @@ static int check_limits(const struct nic_port_settings *settings,
 	return -E2BIG;
 }
 
+/* net_tap cuts in software, IPv4 only, and takes no segment that is longer than its MTU with the
+ * Ethernet header counted in: its MTU must be larger than ours, and cannot be for 1500. */
+#define TAP_EXTRA (RTE_ETHER_HDR_LEN + 4u)
+
+static void choose_segmentation(const struct nic_port_settings *settings,
+				const struct rte_eth_dev_info *info,
+				struct nic_port_information *out, uint16_t *mtu)
+{
+	bool tap = strcmp(info->driver_name, "net_tap") == 0;
+
+	*mtu = settings->mtu;
+	/* The port cuts what it also has to sum. */
+	out->tx_segmentation = settings->segmentation && out->tx_ip_checksum &&
+			       out->tx_tcp_checksum &&
+			       (info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_TCP_TSO);
+	if (tap &&
+	    settings->mtu + TAP_EXTRA + RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN > info->max_rx_pktlen)
+		out->tx_segmentation = false;
+	out->tx_segmentation6 = out->tx_segmentation && !tap;
+	if (tap && out->tx_segmentation)
+		*mtu = (uint16_t)(settings->mtu + TAP_EXTRA);
+}
+
 static int configure(struct nic_port *port, const struct nic_port_settings *settings, char *error)
 {
 	struct nic_port_information *out = &port->information;
@@ -78,7 +101,7 @@ static int configure(struct nic_port *port, const struct nic_port_settings *sett
 	struct rte_eth_conf conf = {0};
 	uint8_t key[NIC_RSS_KEY_MAX];
 	char why[NIC_REASON_TEXT];
-	uint16_t id = port->id;
+	uint16_t id = port->id, mtu;
 	int code = rte_eth_dev_info_get(id, &info);
 
 	if (code < 0)
@@ -90,13 +113,10 @@ static int configure(struct nic_port *port, const struct nic_port_settings *sett
 			   (info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM);
 	out->tx_ip_checksum = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
 	out->tx_tcp_checksum = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
-	/* The port cuts what it also has to sum. net_tap cuts in software, and IPv4 only. */
-	out->tx_segmentation = settings->segmentation && out->tx_ip_checksum &&
-			       out->tx_tcp_checksum &&
-			       (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_TCP_TSO);
-	out->tx_segmentation6 = out->tx_segmentation && strcmp(info.driver_name, "net_tap") != 0;
+	choose_segmentation(settings, &info, out, &mtu);
 	if (out->tx_segmentation)
 		conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_TCP_TSO;
+	port->prepares = out->tx_ip_checksum || out->tx_tcp_checksum;
 	if (out->tx_segmentation && (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS))
 		conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
 	if (out->rx_checksum)
@@ -128,7 +148,7 @@ static int configure(struct nic_port *port, const struct nic_port_settings *sett
 	code = set_up_queues(id, settings, &info, error);
 	if (code < 0)
 		return code;
-	code = rte_eth_dev_set_mtu(id, settings->mtu);
+	code = rte_eth_dev_set_mtu(id, mtu);
 	if (code < 0 && code != -ENOTSUP)
 		return fail(error, settings, "MTU", code);
 	code = rte_eth_dev_start(id);
@@ -216,7 +236,8 @@ void nic_port_statistics(const struct nic_port *port, struct nic_port_statistics
 	out->tx_bytes = stats.obytes;
 	out->rx_missed = stats.imissed;
 	out->rx_errors = stats.ierrors;
-	out->tx_errors = stats.oerrors;
+	out->tx_errors = stats.oerrors + atomic_load_explicit(&((struct nic_port *)port)->refused,
+							      memory_order_relaxed);
 	out->rx_no_buffer = stats.rx_nombuf;
 }
 
@@ -232,6 +253,17 @@ uint16_t nic_port_rx(struct nic_port *port, uint16_t queue, struct rte_mbuf **pa
 uint16_t nic_port_tx(struct nic_port *port, uint16_t queue, struct rte_mbuf **packets,
 		     uint16_t count)
 {
+	uint16_t good = count;
+
+	/* A packet that the driver cannot send as asked would block those behind it for good. */
+	if (port->prepares)
+		good = rte_eth_tx_prepare(port->id, queue, packets, count);
+	if (unlikely(good == 0 && count > 0)) {
+		rte_pktmbuf_free(packets[0]);
+		atomic_fetch_add_explicit(&port->refused, 1, memory_order_relaxed);
+		return 1;
+	}
+	count = good;
 	if (unlikely(atomic_load_explicit(&port->tapped, memory_order_relaxed) != 0))
 		return nic_capture_transmit(port, queue, packets, count);
 	return rte_eth_tx_burst(port->id, queue, packets, count);

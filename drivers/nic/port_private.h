@@ -22,7 +22,10 @@ struct nic_port {
 	uint16_t ruled_port; /* remote port of connections that rules may steer */
 	unsigned flow_count;
 	struct rte_flow *flows[2 * NIC_STEERING_SLOTS];
-	atomic_uint tapped; /* bit i: taps[i] copies */
+	bool prepares; /* offloads are asked for, packet by packet: the driver looks at each before
+			*/
+	atomic_uint_least64_t refused; /* packets that it could not send as asked */
+	atomic_uint tapped;	       /* bit i: taps[i] copies */
 	struct nic_capture *_Atomic taps[NIC_CAPTURES_MAX];
 };
 
