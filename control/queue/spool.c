@@ -23,6 +23,7 @@ static void destroy(struct spool *spool)
 	free(spool->batches[0].buffer);
 	free(spool->batches[1].buffer);
 	free(spool->header.block);
+	round_finish(spool);
 	free(spool->scratch);
 	free(spool->segments);
 	free(spool->pins);

@@ -278,6 +278,10 @@ static void count_commit(struct spool *spool, const struct batch *batch)
 static void apply(struct spool *spool, const struct batch *batch, struct operation *operation)
 {
 	spool->statistics.bytes += operation->bytes;
+	if (operation->copy || operation->cleaning)
+		spool->round.written += operation->bytes;
+	else if (operation->kind == OPERATION_STATE)
+		spool->round.superfluous += operation->bytes;
 	if (operation->serial > spool->durable_serial)
 		spool->durable_serial = operation->serial;
 	switch (operation->kind) {
@@ -289,6 +293,9 @@ static void apply(struct spool *spool, const struct batch *batch, struct operati
 			   operation->bytes);
 		break;
 	case OPERATION_FINISHED:
+		spool->round.superfluous +=
+			operation->bytes +
+			(uint64_t)spool_live(spool, operation->handle)->units * 8;
 		live_free(spool, operation->handle);
 		break;
 	case OPERATION_NOTE:

@@ -8,8 +8,8 @@
  * nearly empty are copied, each with a fresh state states       the segment is walked, and for each
  * message named the queue's present state is appended
  *
- * One message and one walk at a time, at a bounded rate. Without the queue's snapshots only the
- * first is done.
+ * One message and one walk at a time, at a bounded rate, in rounds (spool_round.c). Without the
+ * queue's snapshots only the first is done.
  */
 #include "control/queue/spool_internal.h"
 
@@ -212,11 +212,17 @@ static struct operation *make_state(struct spool *spool, const struct message_id
 
 	if (size == 0)
 		return NULL;
-	operation = operation_new(OPERATION_STATE, front + size, state_done, spool);
+	/* Not with the last of the room. */
+	if (!spool_has_room(spool, SPOOL_FOR_CLEANING, size))
+		operation = NULL;
+	else
+		operation = operation_new(OPERATION_STATE, front + size, state_done, spool);
 	if (operation == NULL) {
 		spool->cleaner.failed = true;
 		return NULL;
 	}
+	operation->cleaning = true;
+	round_carry(spool, id);
 	memcpy(operation->data, &stored, front);
 	memcpy(operation->data + front, spool->scratch, size);
 	spool->cleaner.states_pending++;
@@ -359,15 +365,13 @@ static bool copy_next(struct spool *spool)
 
 static bool walk_state(struct spool *spool, const struct message_id *id)
 {
-	struct cleaner *cleaner = &spool->cleaner;
-
 	struct operation *state;
 
-	if (cleaner->states_pending >= STATES_PENDING)
+	if (spool->cleaner.states_pending >= STATES_PENDING)
 		return false;
-	if (memcmp(id, &cleaner->last_id, sizeof(*id)) == 0)
+	/* When it fails, the segment is read to its end and stays. */
+	if (spool->cleaner.failed || round_has_carried(spool, id))
 		return true;
-	cleaner->last_id = *id;
 	state = make_state(spool, id, spool->batch_max - 512);
 	if (state != NULL)
 		spool_append_own(spool, state);
@@ -427,6 +431,8 @@ static bool drain(struct spool *spool)
 		spool_segment(spool, cleaner->slot)->has_states = false;
 	cleaner->step = CLEAN_IDLE;
 	spool->reclaim_due = true;
+	if (cleaner->failed)
+		round_end(spool, true);
 	return true;
 }
 
@@ -458,7 +464,7 @@ static bool is_worth(const struct spool *spool, uint16_t slot, unsigned percent)
 static bool choose(struct spool *spool)
 {
 	struct cleaner *cleaner = &spool->cleaner;
-	unsigned percent = live_percent(spool);
+	unsigned percent = round_may_begin(spool) ? live_percent(spool) : 0;
 	uint16_t best = SPOOL_NO_SLOT;
 	bool busy = false, note_due = false;
 
@@ -471,15 +477,18 @@ static bool choose(struct spool *spool)
 			note_due |= spool->note_number != 0 &&
 				    segment->last_batch >= spool->note_number;
 		}
-		if (is_worth(spool, slot, percent) &&
+		if (is_worth(spool, slot, percent) && round_takes(spool, slot) &&
 		    (best == SPOOL_NO_SLOT ||
 		     segment->live_bytes < spool_segment(spool, best)->live_bytes))
 			best = slot;
 	}
 	if (note_due)
 		busy |= append_note(spool);
-	if (best == SPOOL_NO_SLOT)
+	if (best == SPOOL_NO_SLOT) {
+		round_end(spool, false);
 		return busy;
+	}
+	round_join(spool);
 	*cleaner = (struct cleaner){.step = CLEAN_MESSAGES, .slot = best};
 	return true;
 }

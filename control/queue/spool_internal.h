@@ -11,6 +11,7 @@
  *   spool_live.c     live messages and where they lie
  *   spool_read.c     reading a message back
  *   spool_clean.c    reclaim: copying forward, carrying states over, live sets
+ *   spool_round.c    how often the cleaner goes round
  *   spool_scan.c     recovery: batches of one segment, torn or corrupt
  *   spool_recover.c  recovery: records to live messages, order of segments, where to go on
  *
@@ -122,6 +123,7 @@ struct operation {
 	uint64_t body_size;
 	bool big; /**< goes over several batches, beside the others */
 	bool copy;
+	bool cleaning;	 /**< a state of the cleaner's */
 	bool cancelled;	 /**< a copy whose message was finished meanwhile: no COMMIT */
 	uint64_t begin;	 /**< where BEGIN was placed, from the file's start; 0: not yet */
 	uint16_t slot;	 /**< in which segment */
@@ -228,10 +230,23 @@ struct cleaner {
 	unsigned states_pending;
 	struct reader *walk; /**< through the segment, for its states */
 	bool walked;
-	struct message_id last_id;
 	uint64_t fence; /**< what was appended before this is taken for granted: it must be durable
 			 */
 	uint64_t ready_us; /**< rate limit */
+};
+
+/** What the cleaner does between two looks at the whole. */
+struct round {
+	uint64_t number;  /**< rounds so far */
+	uint32_t horizon; /**< sequence of the last segment that it may empty; 0: no round */
+	bool failed;	  /**< the last one found no room, or could not read */
+	uint64_t retry_us;
+	uint64_t wait_us;
+	uint64_t written;	    /**< bytes, by this one or the last */
+	uint64_t superfluous;	    /**< bytes that became so since it began */
+	struct message_id *carried; /**< whose states it wrote; 0: free */
+	uint32_t carried_size;	    /**< a power of two, or 0 */
+	uint32_t carried_count;
 };
 
 /* ---- The spool ---- */
@@ -297,6 +312,7 @@ struct spool {
 	struct reader readers[SPOOL_READERS +
 			      2]; /**< the last two are the cleaner's: a message, a walk */
 	struct cleaner cleaner;
+	struct round round;
 	uint8_t *scratch; /**< for a snapshot: batch_max bytes, made at first use */
 	void (*relocated)(void *context, const struct message_id *id,
 			  const struct spool_location *to);
@@ -442,6 +458,19 @@ bool cleaner_may_commit(struct spool *spool, struct operation *operation);
 int64_t cleaner_state_room(struct spool *spool, struct operation *operation);
 void cleaner_place_state(struct spool *spool, struct batch *batch, struct operation *operation);
 void cleaner_unplaced(struct spool *spool, struct operation *operation);
+
+/* spool_round.c */
+/** A round is on, or one may gain something. */
+bool round_may_begin(const struct spool *spool);
+bool round_takes(const struct spool *spool, uint16_t slot);
+/** A segment was chosen: begin a round, if none is on. */
+void round_join(struct spool *spool);
+/** No segment is left for it, or it failed. */
+void round_end(struct spool *spool, bool failed);
+/** Has this round appended the message's state? */
+bool round_has_carried(const struct spool *spool, const struct message_id *id);
+void round_carry(struct spool *spool, const struct message_id *id);
+void round_finish(struct spool *spool);
 
 /* spool_recover.c */
 int spool_recover(struct spool *spool, const struct spool_recovery *recovery,

@@ -66,6 +66,28 @@ static unsigned fill(struct house *house)
 	}
 }
 
+static uint64_t written(const struct house *house)
+{
+	struct spool_statistics statistics;
+
+	spool_statistics(house->shard->spool, &statistics);
+	return statistics.bytes_padded;
+}
+
+/* Nothing ends, so there is little to gain: all is copied at most once, and then never again. */
+static void cleaning_comes_to_rest(struct house *house, uint32_t segments)
+{
+	const uint64_t segment = house->settings.spool.segment_size;
+	uint64_t before = written(house), steps = house->steps;
+
+	house_run(house, 60 * HOUSE_SECOND);
+	assert_true(written(house) - before <= segments * segment);
+	before = written(house);
+	house_run(house, 300 * HOUSE_SECOND);
+	assert_true(written(house) - before <= segment / 4);
+	assert_true(house->steps - steps < 10000);
+}
+
 /* I3: after any stop, what was delivered is not delivered again (house checks each delivery). */
 static void fill_restart_and_drain(uint32_t segments)
 {
@@ -74,7 +96,7 @@ static void fill_restart_and_drain(uint32_t segments)
 
 	start(&house, segments, segments);
 	fill(&house);
-	house_run(&house, 60 * HOUSE_SECOND);
+	cleaning_comes_to_rest(&house, segments);
 	assert_int_equal(house.shard->unrecorded, 0);
 	house_check_ledger(&house);
 	delivered = house_ledger(&house).delivered;
@@ -101,7 +123,7 @@ static void fill_restart_and_drain(uint32_t segments)
 
 static void a_full_spool_delivers_nothing_that_it_cannot_record(void **state)
 {
-	static const uint32_t segments[] = {6};
+	static const uint32_t segments[] = {4, 5, 6, 7, 8, 12};
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof(segments) / sizeof(segments[0]); i++)
