@@ -14,11 +14,12 @@
 #define ICMP4_ECHO_REQUEST 8u
 #define ICMP4_TOO_BIG_CODE 4u
 
-#define ICMP6_UNREACHABLE  1u
-#define ICMP6_TOO_BIG	   2u
-#define ICMP6_PARAMETER	   4u
-#define ICMP6_ECHO_REQUEST 128u
-#define ICMP6_ECHO_REPLY   129u
+#define ICMP6_UNREACHABLE    1u
+#define ICMP6_TOO_BIG	     2u
+#define ICMP6_PARAMETER	     4u
+#define ICMP6_ECHO_REQUEST   128u
+#define ICMP6_LISTENER_QUERY 130u
+#define ICMP6_ECHO_REPLY     129u
 
 /* RFC 1812, 4.3.2.3: no more of the offending packet than fits 576 octets (1280 for IPv6, RFC
  * 4443, 2.4). */
@@ -159,6 +160,11 @@ void icmp6_input(struct net_stack *stack, const struct net_packet *packet)
 		nd_input(stack, packet, &others);
 		if (others)
 			net_hand_round(stack, packet->frame);
+		return;
+	}
+	if (p[0] == ICMP6_LISTENER_QUERY) {
+		mld_query(stack, packet);
+		net_hand_round(stack, packet->frame); /* one of us answers */
 		return;
 	}
 	if (packet->destination.bytes[0] == 0xff)

@@ -101,6 +101,7 @@ int net_stack_configure(struct net_stack *stack, const struct view *view, const 
 	/* One worker announces for all. */
 	stack->announce_next = stack->settings.worker == 0 ? 0 : stack->local.address_count;
 	stack->announce_round = 0;
+	stack->mld_next = stack->local.address_count;
 	stack->announce_us = now->mono_us;
 	return 0;
 }
@@ -150,10 +151,12 @@ static void announce(struct net_stack *stack)
 
 		if (!stack->ports[own->port].present)
 			continue;
-		if (ip_is_v4(&own->address))
+		if (ip_is_v4(&own->address)) {
 			arp_announce(stack, own);
-		else
+		} else {
 			nd_announce(stack, own);
+			mld_join(stack, own);
+		}
 	}
 	stack->announce_us = stack->now_us + ANNOUNCE_INTERVAL_US;
 	if (!announcing(stack) && ++stack->announce_round < ANNOUNCE_ROUNDS) {
@@ -171,6 +174,10 @@ unsigned net_stack_timers(struct net_stack *stack, const struct mr_now *now, uns
 		announce(stack);
 		ran++;
 	}
+	if (mld_due(stack) <= stack->now_us) {
+		mld_run(stack);
+		ran++;
+	}
 	ran += wheel_expire(stack->neighbours.wheel, stack->now_us, budget, neighbour_timer, stack);
 	return ran + tcp_run_timers(stack, budget);
 }
@@ -183,6 +190,8 @@ uint64_t net_stack_next_timer(const struct net_stack *stack)
 
 	if (neighbour < next)
 		next = neighbour;
+	if (mld_due(stack) < next)
+		next = mld_due(stack);
 	return tcp < next ? tcp : next;
 }
 

@@ -48,7 +48,9 @@ struct net_stack {
 	uint32_t announce_next;	 /* next own address to announce; address_count: done */
 	uint32_t announce_round; /* announcements are made twice */
 	uint64_t announce_us;	 /* when the next lot is due */
-	uint32_t path_epoch;	 /* paths resolved in an earlier one are void */
+	uint32_t mld_next;	 /* as announce_next, for reports that a query asked for */
+	uint64_t mld_us;
+	uint32_t path_epoch; /* paths resolved in an earlier one are void */
 	uint16_t ip_id;
 	bool handed; /* the frame came through the hand-off */
 	struct net_counters counters;
@@ -129,6 +131,14 @@ void arp_announce(struct net_stack *stack, const struct local_address *own);
 void nd_input(struct net_stack *stack, const struct net_packet *packet, bool *others);
 void nd_solicit(struct net_stack *stack, const struct neighbour *neighbour);
 void nd_announce(struct net_stack *stack, const struct local_address *own);
+
+/* --- mld.c --- */
+/* We listen to the address's solicited-node group. */
+void mld_join(struct net_stack *stack, const struct local_address *own);
+void mld_query(struct net_stack *stack, const struct net_packet *packet);
+/* When mld_run has something to report; MR_NEVER: nothing. */
+uint64_t mld_due(const struct net_stack *stack);
+void mld_run(struct net_stack *stack);
 
 /* --- icmp.c --- */
 void icmp4_input(struct net_stack *stack, const struct net_packet *packet);

@@ -166,9 +166,56 @@ static void rfc_4861_nd_from_beyond_the_link_or_malformed_is_ignored(void **stat
 	harness_destroy(h);
 }
 
+/* The next frame is a listener report for the solicited-node group of fd00::1. */
+static void hears_report(struct harness *h, uint8_t record)
+{
+	static const uint8_t routers[6] = {0x33, 0x33, 0, 0, 0, 0x16};
+	static const uint8_t group[16] = {0xff, 2, [11] = 1, [12] = 0xff, [15] = 1};
+	uint8_t frame[2048];
+
+	assert_int_equal(harness_take_frame(h, frame), 14 + 40 + 8 + 28);
+	assert_memory_equal(frame, routers, 6);
+	assert_int_equal(frame[14 + 7], 1); /* hop limit */
+	assert_memory_equal(frame + 54, ((uint8_t[]){58, 0, 5, 2, 0, 0, 1, 0}), 8);
+	assert_int_equal(frame[62], 143);
+	assert_int_equal(frame[70], record);
+	assert_memory_equal(frame + 74, group, 16);
+}
+
+static void rfc_3810_our_groups_are_reported_with_the_announcement_and_when_asked(void **state)
+{
+	struct harness *h = harness_create(&v6);
+	uint8_t frame[2048], *ip;
+
+	harness_advance(h, 1000);
+	assert_int_equal(harness_take_frame(h, frame), 86);
+	hears_report(h, 4);
+	harness_advance(h, 5000000);
+	while (harness_take_frame(h, frame) != 0)
+		;
+	for (unsigned i = 0; i < 2; i++) { /* from beyond the link, and from a router there */
+		ip = frame + ethernet(h, frame, NULL, ETHERTYPE_IPV6);
+		frame[0] = frame[1] = 0x33;
+		memset(frame + 2, 0, 4);
+		frame[5] = 1;
+		ipv6(ip, i == 0 ? "fd00::9" : "fe80::9", "ff02::1", PROTOCOL_ICMPV6, 1, 28);
+		memset(ip + 40, 0, 28);
+		ip[40] = 130;
+		icmp6_checksum(ip, 28);
+		harness_feed_frame(h, frame, 14 + 68);
+		harness_advance(h, 100000);
+		if (i == 1)
+			hears_report(h, 2);
+		assert_int_equal(harness_take_frame(h, frame), 0);
+	}
+	harness_destroy(h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+			rfc_3810_our_groups_are_reported_with_the_announcement_and_when_asked),
 		cmocka_unit_test(rfc_4861_a_solicitation_is_answered),
 		cmocka_unit_test(rfc_4862_a_duplicate_address_probe_is_answered_to_all),
 		cmocka_unit_test(rfc_4861_without_override_another_address_only_casts_doubt),

@@ -30,6 +30,70 @@ static void rfc_5961_challenge_acks_are_limited_per_connection(void **state)
 	dialog_end(&d);
 }
 
+static void rfc_5961_the_number_of_challenge_acks_tells_a_stranger_nothing(void **state)
+{
+	unsigned least = 1000, most = 0;
+
+	for (uint64_t seed = 1; seed <= 12; seed++) {
+		struct harness_options options = {.seed = seed};
+		struct dialog d = connected(&options, &plain);
+		unsigned heard = 0;
+
+		for (unsigned i = 0; i < 50; i++) {
+			says_at(&d, S, 0x40000000, NULL, 0);
+			while (dialog_take(&d))
+				heard++;
+		}
+		least = heard < least ? heard : least;
+		most = heard > most ? heard : most;
+		dialog_end(&d);
+	}
+	assert_true(least < most);
+}
+
+static void many_small_windows_do_not_make_many_small_segments(void **state)
+{
+	struct dialog d = connected(&v4, &with_sack);
+	unsigned small = 0;
+
+	harness_send(d.c, bytes, 30000);
+	while (dialog_take(&d))
+		;
+	/* The peer takes all, and then offers a byte more with each ACK. */
+	d.ack += 14600;
+	d.window = 0;
+	says(&d, A);
+	for (uint16_t i = 1; i < 500; i++) {
+		d.window = i;
+		says(&d, A);
+		while (dialog_take(&d))
+			small += d.s.length > 0 && d.s.length < 536;
+	}
+	assert_in_range(small, 0, 1); /* silly window avoidance (RFC 9293, 3.8.6.2.1) */
+	dialog_end(&d);
+}
+
+static void an_established_connection_survives_a_flood_that_fills_the_table(void **state)
+{
+	struct harness_options options = {.seed = 1, .connections = 20};
+	struct dialog d = accepted(&options, &full);
+	struct script_segment syn;
+
+	for (unsigned i = 0; i < 3000; i++) {
+		syn = dialog_syn(&d, S);
+		syn.from_port = (uint16_t)(1024 + i);
+		syn.seq = i * 1000;
+		script_feed(d.h, &syn);
+		while (harness_take(d.h, d.copy) != 0)
+			;
+	}
+	says_at(&d, A, 0, "hello", 5);
+	assert_int_equal(d.c->received_size, 5);
+	assert_true(connections(&d) <= 17);
+	assert_true(counters(&d)->tcp_cookie_sent > 2000);
+	dialog_end(&d);
+}
+
 static void rfc_5961_data_with_an_impossible_ack_is_not_taken(void **state)
 {
 	struct dialog d = connected(&v4, &plain);
@@ -329,6 +393,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rfc_5961_challenge_acks_are_limited_per_connection),
+		cmocka_unit_test(rfc_5961_the_number_of_challenge_acks_tells_a_stranger_nothing),
+		cmocka_unit_test(many_small_windows_do_not_make_many_small_segments),
+		cmocka_unit_test(an_established_connection_survives_a_flood_that_fills_the_table),
 		cmocka_unit_test(rfc_5961_data_with_an_impossible_ack_is_not_taken),
 		cmocka_unit_test(a_stranger_s_timestamp_does_not_put_the_peer_in_the_past),
 		cmocka_unit_test(an_optimistic_ack_moves_nothing),

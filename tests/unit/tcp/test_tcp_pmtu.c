@@ -233,6 +233,21 @@ static void rfc_4821_the_loss_of_a_probe_is_no_congestion(void **state)
 	dialog_end(&d);
 }
 
+static void rfc_9040_the_next_connection_begins_with_what_the_last_found_out(void **state)
+{
+	struct dialog d = fallen(), e;
+	struct script_segment syn;
+
+	e = d;
+	e.c = harness_connect(d.h, 25);
+	assert_true(dialog_take(&e));
+	e.ack = e.s.seq + 1;
+	syn = dialog_syn(&e, S | A);
+	script_feed(e.h, &syn);
+	assert_int_equal(information(&e).mss, 1240);
+	dialog_end(&d);
+}
+
 static void a_reload_that_changes_the_mtu_changes_live_connections(void **state)
 {
 	struct dialog d = connected(&v4, &with_sack);
@@ -264,6 +279,7 @@ int main(void)
 		cmocka_unit_test(rfc_4821_a_black_hole_is_left_in_two_steps),
 		cmocka_unit_test(rfc_8899_after_ten_minutes_larger_segments_are_tried_and_kept),
 		cmocka_unit_test(rfc_4821_the_loss_of_a_probe_is_no_congestion),
+		cmocka_unit_test(rfc_9040_the_next_connection_begins_with_what_the_last_found_out),
 		cmocka_unit_test(a_reload_that_changes_the_mtu_changes_live_connections),
 	};
 
