@@ -24,6 +24,7 @@ struct swarm_shadow {
 	uint32_t rcv_adv;
 	uint32_t before_nxt; /* snd_nxt when net_stack_output was called */
 	bool before_valid;
+	bool before_fin;
 };
 
 void watch_create(struct swarm_host *host)
@@ -71,6 +72,7 @@ void watch_before_output(struct swarm_host *host)
 	for (uint32_t i = 0; i < layer->fresh; i++) {
 		host->shadows[i].before_valid = synchronized_state(&layer->tcbs[i]);
 		host->shadows[i].before_nxt = layer->tcbs[i].snd_nxt;
+		host->shadows[i].before_fin = (layer->tcbs[i].flags & TCB_FIN_SENT) != 0;
 	}
 }
 
@@ -83,11 +85,13 @@ void watch_after_output(struct swarm_host *host)
 		uint32_t pipe = tcb_pipe(tcb);
 		uint32_t limit = tcb->cwnd > tcb->mss ? tcb->cwnd : tcb->mss;
 
+		bool fin = (tcb->flags & TCB_FIN_SENT) != 0 && !host->shadows[i].before_fin;
+
+		/* A FIN waits for no window. */
 		if (!host->shadows[i].before_valid || !synchronized_state(tcb) ||
-		    tcb->snd_nxt == host->shadows[i].before_nxt)
+		    tcb->snd_nxt - fin == host->shadows[i].before_nxt)
 			continue;
-		/* New data went out; a FIN may be one more. */
-		if (pipe > limit + 1)
+		if (pipe > limit + fin)
 			swarm_fail(host->swarm, "host %u port %u: %u bytes in the network, cwnd %u",
 				   host->id, tcb->local_port, pipe, tcb->cwnd);
 	}

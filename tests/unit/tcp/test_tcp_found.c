@@ -144,6 +144,34 @@ static void who_waits_for_pacing_is_woken_though_nothing_is_in_flight(void **sta
 	dialog_end(&d);
 }
 
+/* The swarm's receivers renege; what is lost by that comes again without a timeout for each. */
+static void RFC_2018_8_a_timeout_forgets_what_was_sacked(void **state)
+{
+	struct dialog d = connected(&v4, &with_sack);
+
+	harness_write(d.c, bytes, 4 * 1460);
+	for (int i = 0; i < 4; i++)
+		hears(&d, A, i * 1460, 1460);
+	harness_advance(d.h, 5000);
+	acks(&d, 0, 1, (const uint32_t[][2]){{1460, 4 * 1460}});
+	hears(&d, A, 0, 1460); /* lost, for all that came behind it */
+	d.ack += 1460;
+	says(&d, A); /* and nothing is reported any more */
+	hears_nothing(&d);
+	while (counters(&d)->tcp_rto == 0)
+		harness_advance(d.h, 10000);
+	hears(&d, A, 0, 1460);
+	hears_nothing(&d);
+	d.ack += 1460;
+	says(&d, A);
+	hears(&d, A, 0, 1460);
+	hears(&d, A, 1460, 1460);
+	d.ack += 2 * 1460;
+	says(&d, A);
+	harness_abort(d.c);
+	dialog_end(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -153,6 +181,7 @@ int main(void)
 		cmocka_unit_test(an_ack_of_new_data_brings_its_window_even_out_of_order),
 		cmocka_unit_test(RFC_6191_a_syn_ends_time_wait_only_where_somebody_listens),
 		cmocka_unit_test(who_waits_for_pacing_is_woken_though_nothing_is_in_flight),
+		cmocka_unit_test(RFC_2018_8_a_timeout_forgets_what_was_sacked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
