@@ -140,6 +140,8 @@ void icmp4_input(struct net_stack *stack, const struct net_packet *packet)
 		error_input(stack, packet, TCP_ICMP_TOO_BIG, load16(p + 6));
 	else if (p[0] == ICMP4_UNREACHABLE && p[1] <= 15)
 		error_input(stack, packet, TCP_ICMP_UNREACHABLE, 0);
+	else
+		stack->counters.icmp_other++;
 }
 
 void icmp6_input(struct net_stack *stack, const struct net_packet *packet)
@@ -167,14 +169,16 @@ void icmp6_input(struct net_stack *stack, const struct net_packet *packet)
 		net_hand_round(stack, packet->frame); /* one of us answers */
 		return;
 	}
-	if (packet->destination.bytes[0] == 0xff)
-		return; /* RFC 4443, 2.4(e.3): groups get no answer */
-	if (p[0] == ICMP6_ECHO_REQUEST && p[1] == 0)
+	if (packet->destination.bytes[0] == 0xff) /* RFC 4443, 2.4(e.3): groups get no answer */
+		stack->counters.icmp_other++;
+	else if (p[0] == ICMP6_ECHO_REQUEST && p[1] == 0)
 		echo(stack, packet, ICMP6_ECHO_REPLY);
 	else if (p[0] == ICMP6_TOO_BIG)
 		error_input(stack, packet, TCP_ICMP_TOO_BIG, load32(p + 4));
 	else if (p[0] == ICMP6_UNREACHABLE)
 		error_input(stack, packet, TCP_ICMP_UNREACHABLE, 0);
+	else
+		stack->counters.icmp_other++;
 }
 
 void icmp_send_parameter(struct net_stack *stack, const struct net_packet *packet, uint32_t at)

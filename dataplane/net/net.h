@@ -142,6 +142,7 @@ const struct net_arrivals *net_stack_arrivals(const struct net_stack *stack, uin
 	X(icmp_echo, "ICMP echo requests answered")                       \
 	X(icmp_rate_limited, "ICMP not sent: over the rate limit")        \
 	X(icmp_error_ignored, "ICMP errors ignored (RFC 5927)")           \
+	X(icmp_other, "ICMP messages of other types, or to groups")       \
 	X(handed_off, "frames handed to their owner by ring")             \
 	X(handed_in, "frames taken from the hand-off ring")               \
 	X(arrived_home, "TCP frames at their owner's queue")              \

@@ -36,6 +36,10 @@ def main():
         tap.ok(sum(worker["handed_off"] for worker in workers) > 0, "the hand-off ring was used", workers)
         tap.ok(sum(worker["handed_off"] for worker in workers) >= sum(worker["handed_in"] for worker in workers) > 0,
                "what was handed over was taken", workers)
+        ports = one.appliance.show("ports")
+        tap.ok(all(port["steering"] == "hand-off-ring" and "no hash" in port["steering_reason"] and port["arrived_home"] > 0 and
+                   port["arrived_elsewhere"] > 0 for port in ports), "ports say how they steer, why, and with what result",
+               ports)
         _, missing = arrived(one, acknowledged)
         tap.ok(not missing, "and is at the receiver", missing[:10])
 

@@ -500,6 +500,22 @@ static void an_ipv6_owner_depends_on_the_remote_address_too(void **state)
 		if (owner != 0)
 			assert_int_equal(h->handed_to, owner);
 		ours += owner == 0;
+		/* An error about a segment from port 25 to `port` goes the same way. */
+		uint8_t error[IPV6_HEADER + 8 + IPV6_HEADER + TCP_HEADER] = {0};
+
+		ipv6(error + IPV6_HEADER + 8, "fd00::1", "fd00::85:3:0:2", PROTOCOL_TCP, 64,
+		     TCP_HEADER);
+		store16(error + 2 * IPV6_HEADER + 8, 25);
+		store16(error + 2 * IPV6_HEADER + 10, port);
+		ipv6(error, "fd00::ff", "fd00::1", PROTOCOL_ICMPV6, 64,
+		     sizeof(error) - IPV6_HEADER);
+		error[IPV6_HEADER] = 1;
+		icmp6_checksum(error, sizeof(error) - IPV6_HEADER);
+		before = h->handed_off;
+		harness_feed(h, error, sizeof(error));
+		assert_int_equal(h->handed_off - before, owner != 0);
+		if (owner != 0)
+			assert_int_equal(h->handed_to, owner);
 	}
 	assert_int_equal(ours, 32);
 	assert_int_equal(COUNTER(h, arrived_home), 32);
