@@ -3,6 +3,8 @@
  * the address. */
 #include "control/config/compile.h"
 #include "control/config/units.h"
+#include "control/queue/spool.h"
+#include "dataplane/smtp/orcpt.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,10 +27,30 @@ static const struct ip_prefix *compile_prefixes(struct configuration *c,
 	return out;
 }
 
-/* A message must fit where it waits: in a worker's memory, and in the spool with others. */
-static void check_message_size(struct configuration *c, const struct lyd_node *node, uint64_t size)
+/** What a recipient takes of an envelope at most, with its original address; and the rest. */
+#define ENVELOPE_RECIPIENT_MAX (SMTP_ADDRESS_TEXT + SMTP_ORCPT_MAX + 32u)
+#define ENVELOPE_REST_MAX      4096u
+/** Header fields that the box adds. */
+#define FIELDS_ADDED_MAX 8192u
+
+/* What a segment takes, less what comes to a message of so many recipients. */
+static uint64_t message_most(const struct configuration *c, uint32_t recipients)
 {
-	char text[32], most[32];
+	uint64_t most = spool_message_max(c->system.spool_segment_bytes, SPOOL_BATCH_BYTES);
+	uint64_t rest = (uint64_t)recipients * ENVELOPE_RECIPIENT_MAX + ENVELOPE_REST_MAX +
+			FIELDS_ADDED_MAX;
+
+	/* In whole kilobytes, to be read. */
+	return rest < most ? (most - rest) & ~UINT64_C(1023) : 0;
+}
+
+/* A message must fit where it waits: in a worker's memory, in one segment of the spool, and in the
+ * spool with others. */
+static void check_message_size(struct configuration *c, const struct lyd_node *node, uint64_t size,
+			       uint32_t recipients)
+{
+	uint64_t segment_most = message_most(c, recipients);
+	char text[32], most[32], segment[32];
 
 	units_write_size(size, text, sizeof(text));
 	if (size > c->system.chunk_memory_bytes)
@@ -40,6 +62,14 @@ static void check_message_size(struct configuration *c, const struct lyd_node *n
 		document_error_at(&c->document, node, NULL,
 				  "%s is more than a quarter of the spool, which is %s", text,
 				  units_write_size(c->system.spool_size_bytes, most, sizeof(most)));
+	if (size > segment_most)
+		document_error_at(
+			&c->document, node, NULL,
+			"%s is more than a segment of the spool takes: with segment-size %s and %u "
+			"recipients that is %s",
+			text,
+			units_write_size(c->system.spool_segment_bytes, segment, sizeof(segment)),
+			recipients, units_write_size(segment_most, most, sizeof(most)));
 }
 
 static void compile_limits(struct configuration *c, const struct lyd_node *listener,
@@ -68,7 +98,8 @@ static void compile_limits(struct configuration *c, const struct lyd_node *liste
 	out->command_timeout_us = config_number(document, limits, "command-timeout");
 	out->data_timeout_us = config_number(document, limits, "data-timeout");
 	out->tls_handshake_timeout_us = config_number(document, limits, "tls-handshake-timeout");
-	check_message_size(c, document_child(document, limits, "message-size"), out->message_size);
+	check_message_size(c, document_child(document, limits, "message-size"), out->message_size,
+			   out->recipients);
 	if (out->header_size > out->message_size)
 		document_error_at(document, document_child(document, limits, "header-size"), NULL,
 				  "more than message-size");

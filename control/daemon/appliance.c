@@ -27,7 +27,6 @@
 #define PATHS_PER_WORKER     65536
 /* The shard's own chunks: bodies read back and notices. */
 #define SHARD_CHUNK_DIVISOR 2
-#define BATCH_BYTES	    (256u << 10)
 #define SEGMENTS_INITIAL    3
 #define ADOPTION_TIME_MS    5000
 
@@ -246,7 +245,7 @@ static int create_shard(struct appliance *appliance, unsigned index, const struc
 						       appliance->shard_count /
 						       system->spool_segment_bytes),
 				.segments_initial = SEGMENTS_INITIAL,
-				.batch_bytes = BATCH_BYTES,
+				.batch_bytes = SPOOL_BATCH_BYTES,
 				.batch_wait_us = 0,
 			},
 		.authenticate = users_authenticate,

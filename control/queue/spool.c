@@ -58,7 +58,7 @@ static int check_settings(const struct spool_settings *settings, char *error)
 }
 
 /* Under load a batch may grow to four times what it would be without. */
-static uint32_t largest_batch(uint64_t segment_size, uint32_t batch_bytes)
+uint32_t spool_batch_max(uint64_t segment_size, uint32_t batch_bytes)
 {
 	uint64_t most = (segment_size - 3 * SPOOL_BLOCK) / 3;
 	uint64_t size = (uint64_t)batch_bytes * 4;
@@ -307,7 +307,7 @@ struct spool *spool_open(const struct spool_settings *settings,
 		goto fail;
 	}
 	recovered->start_number = ++spool->start_number;
-	spool->batch_max = largest_batch(spool->settings.segment_size, settings->batch_bytes);
+	spool->batch_max = spool_batch_max(spool->settings.segment_size, settings->batch_bytes);
 	if (!make_aligned(&spool->batches[0].buffer, spool->batch_max) ||
 	    !make_aligned(&spool->batches[1].buffer, spool->batch_max)) {
 		snprintf(error, 256, "out of memory");

@@ -23,6 +23,8 @@
 #include "drivers/random.h"
 
 #define SPOOL_FORMAT_VERSION 1
+/** The product's batch_bytes. */
+#define SPOOL_BATCH_BYTES (256u << 10)
 
 struct spool;
 
@@ -48,7 +50,7 @@ struct spool_settings {
 	uint32_t segments;	   /**< how many at most */
 	uint32_t segments_initial; /**< made ahead at first start; more are made by housekeeping as
 				      needed */
-	uint32_t batch_bytes;	   /**< close a batch at this size: 256 KiB */
+	uint32_t batch_bytes;	   /**< close a batch at this size: SPOOL_BATCH_BYTES */
 	uint64_t batch_wait_us;	   /**< or at this age: 2 ms; 0 commits as soon as the one in flight
 				      completes */
 };
@@ -107,14 +109,16 @@ void spool_abandon(struct spool *spool);
  * negative errno */
 typedef void (*spool_done)(void *user, int result);
 
+/** The largest message, envelope and body, that a segment takes. */
+uint64_t spool_message_max(uint64_t segment_size, uint32_t batch_bytes);
 /**
  * Append a message: envelope, then body, possibly over several batches; it counts only with its
  * commit record. The chunk lists are read until `done`. A message lies in one segment, whole.
  * @param flags enum message_flag; with MESSAGE_GENERATED it may use the reserve, as states may: the
  * queue must drain
  * @param location set at once; valid for reads after done(0)
- * @return 0; -ENOSPC below the reserve (10 % free, with hysteresis to 15 %); -EFBIG larger than a
- * segment takes; -EROFS after a write error twice. `done` is called only when 0 was returned
+ * @return 0; -ENOSPC below the reserve (10 % free, with hysteresis to 15 %); -EFBIG larger than
+ * spool_message_max; -EROFS after a write error twice. `done` is called only when 0 was returned
  */
 int spool_append_message(struct spool *spool, const struct message_id *id, uint32_t flags,
 			 const struct chunk_list *envelope, const struct chunk_list *body,

@@ -152,9 +152,9 @@ static int check_append(const struct spool *spool, enum spool_purpose purpose, u
 
 static bool fits_a_segment(const struct spool *spool, uint64_t bytes)
 {
-	uint64_t room = spool->settings.segment_size - SPOOL_DATA_START - 2 * SPOOL_BLOCK;
+	const struct spool_settings *settings = &spool->settings;
 
-	return stream_need(spool, bytes) + SPOOL_BLOCK <= room;
+	return bytes <= spool_message_max(settings->segment_size, settings->batch_bytes);
 }
 
 int spool_append_message(struct spool *spool, const struct message_id *id, uint32_t flags,

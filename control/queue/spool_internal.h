@@ -341,6 +341,10 @@ static inline uint64_t segment_limit(const struct segment *segment)
 	return segment->size - SPOOL_BLOCK;
 }
 
+/* spool.c */
+/** How large a batch may grow. */
+uint32_t spool_batch_max(uint64_t segment_size, uint32_t batch_bytes);
+
 /* spool_append.c */
 /** What it may take of the free space: a big one may leave a part of a segment unused. */
 static inline uint64_t operation_cost(const struct operation *operation)

@@ -159,14 +159,34 @@ void batch_place(struct spool *spool, struct batch *batch, struct operation *ope
 
 /* ---- Streams ---- */
 
+/* Bytes of a stream in one batch. */
+static uint64_t stream_share(uint64_t batch_max)
+{
+	return batch_max / 2 - 512;
+}
+
+/* In each batch: its header, SEAL and END, the PART's header, and what others leave unused of the
+ * last block. */
+#define SHARE_OVERHEAD	(SPOOL_BLOCK + 256)
+#define STREAM_OVERHEAD (2 * SHARE_OVERHEAD + sizeof(struct spool_commit) + 64)
+
 uint64_t stream_need(const struct spool *spool, uint64_t bytes)
 {
-	uint64_t share = spool->batch_max / 2 - 512;
-	uint64_t batches = bytes / share + 2;
+	return bytes + bytes / stream_share(spool->batch_max) * SHARE_OVERHEAD + STREAM_OVERHEAD;
+}
 
-	/* Each: its header, SEAL and END, the PART's header, and what others leave unused of the
-	 * last block. */
-	return bytes + batches * (SPOOL_BLOCK + 256) + sizeof(struct spool_commit) + 64;
+uint64_t spool_message_max(uint64_t segment_size, uint32_t batch_bytes)
+{
+	uint64_t share = stream_share(spool_batch_max(segment_size, batch_bytes));
+	/* Both headers, the rest of a block, and one for SEAL. */
+	uint64_t none = SPOOL_DATA_START + 3 * SPOOL_BLOCK + STREAM_OVERHEAD;
+	uint64_t whole, rest;
+
+	if (segment_size <= none)
+		return 0;
+	whole = (segment_size - none) / (share + SHARE_OVERHEAD);
+	rest = (segment_size - none) % (share + SHARE_OVERHEAD);
+	return whole * share + (rest < share ? rest : share - 1);
 }
 
 static void copy_stream(struct stream *stream, uint8_t *to, uint64_t bytes)

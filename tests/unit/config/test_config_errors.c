@@ -219,6 +219,11 @@ static void what_contradicts_is_refused(void **state)
 		 "spool { size 512m; }",
 		 AFTER_SOURCES, "spool size", "less than 4 segments"},
 		{EXAMPLE_SYSTEM EXAMPLE_PORTS EXAMPLE_CERTIFICATE EXAMPLE_LISTENER EXAMPLE_SOURCES
+		 "spool { segment-size 48m; }",
+		 11, "listener submission limits message-size",
+		 "50m is more than a segment of the spool takes: with segment-size 48m and 1000 "
+		 "recipients that is 47942k"},
+		{EXAMPLE_SYSTEM EXAMPLE_PORTS EXAMPLE_CERTIFICATE EXAMPLE_LISTENER EXAMPLE_SOURCES
 		 "resolver { forwarder 1.2.3.4@77777; }",
 		 AFTER_SOURCES, "resolver forwarder", "'1.2.3.4@77777' is not an address"},
 	};

@@ -124,6 +124,25 @@ static void test_small_messages_pass_a_big_one(void **state)
 	model_finish(&model);
 }
 
+static void test_the_largest_message_is_taken_and_none_larger(void **state)
+{
+	struct model model;
+	int result = 0;
+	uint64_t most;
+
+	open_model(&model, 5);
+	most = spool_message_max(model.settings.segment_size, model.settings.batch_bytes);
+	assert_int_equal(model_append(&model, 100, most - 99, 0, &result), 0);
+	assert_int_equal(result, -EFBIG);
+	assert_int_not_equal(model_append(&model, 100, most - 100, 0, &result), 0);
+	model_settle(&model);
+	assert_int_equal(model_count(&model, MODEL_DURABLE), 1);
+	model_cut(&model);
+	model_read_all(&model);
+	assert_int_equal(model_count(&model, MODEL_DURABLE), 1);
+	model_finish(&model);
+}
+
 static void test_a_message_larger_than_a_segment_is_refused(void **state)
 {
 	struct model model;
@@ -448,6 +467,7 @@ int main(void)
 		cmocka_unit_test(test_the_next_batch_fills_while_one_is_in_flight),
 		cmocka_unit_test(test_an_idle_disk_waits_for_company_until_batch_wait),
 		cmocka_unit_test(test_small_messages_pass_a_big_one),
+		cmocka_unit_test(test_the_largest_message_is_taken_and_none_larger),
 		cmocka_unit_test(test_a_message_larger_than_a_segment_is_refused),
 		cmocka_unit_test(test_a_group_larger_than_a_batch_is_refused_whole),
 		cmocka_unit_test(test_one_write_error_is_rewritten_elsewhere),
