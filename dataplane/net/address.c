@@ -25,6 +25,17 @@ bool ip_is_unspecified(const struct ip_address *a)
 	return ip_equal(a, &zero) || (ip_is_v4(a) && ip_to_v4(a) == 0);
 }
 
+bool ip_is_host(const struct ip_address *a)
+{
+	static const struct ip_address loopback = {{[15] = 1}};
+	uint32_t v4;
+
+	if (!ip_is_v4(a))
+		return !ip_is_unspecified(a) && a->bytes[0] != 0xff && !ip_equal(a, &loopback);
+	v4 = ip_to_v4(a);
+	return v4 >> 24 != 0 && v4 >> 24 != 127 && v4 >> 28 < 14;
+}
+
 struct ip_address ip_from_v4(uint32_t host_order)
 {
 	struct ip_address a;

@@ -23,6 +23,9 @@ struct ip_prefix {
 bool ip_is_v4(const struct ip_address *a);
 bool ip_equal(const struct ip_address *a, const struct ip_address *b);
 bool ip_is_unspecified(const struct ip_address *a);
+/** Can be a single host's on the wire: not unspecified, loopback, a group or reserved (RFC 1122,
+ * 3.2.1.3; RFC 4291, 2.5 and 2.7). Broadcasts of a link look like hosts here. */
+bool ip_is_host(const struct ip_address *a);
 struct ip_address ip_from_v4(uint32_t host_order);
 /** @param a must be IPv4 @return in host order */
 uint32_t ip_to_v4(const struct ip_address *a);

@@ -112,12 +112,6 @@ static bool ipv4_options_good(const uint8_t *p, unsigned length)
 	return true;
 }
 
-/* Addresses that no packet may come from (RFC 1122, 3.2.1.3); nor may it be one of ours. */
-static bool ipv4_source_possible(uint32_t a)
-{
-	return a != 0 && a >> 24 != 127 && a >> 28 < 14;
-}
-
 static bool is_local(struct net_stack *stack, const struct net_packet *packet)
 {
 	const struct local_address *own = local_find(&stack->local, &packet->destination);
@@ -159,8 +153,7 @@ static void ipv4_input(struct net_stack *stack, struct net_packet *packet, const
 		stack->counters.drop_not_local++;
 		return;
 	}
-	if (!ipv4_source_possible(load32(ip + 12)) ||
-	    local_find(&stack->local, &packet->source) != NULL) {
+	if (!ip_is_host(&packet->source) || local_find(&stack->local, &packet->source) != NULL) {
 		stack->counters.drop_source++;
 		return;
 	}
@@ -275,10 +268,10 @@ static void ipv6_input(struct net_stack *stack, struct net_packet *packet, const
 	next = ip[6];
 	if (!ipv6_extensions(stack, packet, &p, &left, &next))
 		return;
-	/* Groups and IPv4-mapped addresses are no sources (RFC 4291, 2.7 and 2.5.5.2); :: is for
-	 * DAD alone. */
-	if (packet->source.bytes[0] == 0xff || ip_is_v4(&packet->source) ||
-	    (ip_is_unspecified(&packet->source) && next != PROTOCOL_ICMPV6) ||
+	/* IPv4-mapped addresses are no sources (RFC 4291, 2.5.5.2); :: is for DAD alone. */
+	if (ip_is_v4(&packet->source) ||
+	    (!ip_is_host(&packet->source) &&
+	     !(ip_is_unspecified(&packet->source) && next == PROTOCOL_ICMPV6)) ||
 	    local_find(&stack->local, &packet->source) != NULL) {
 		stack->counters.drop_source++;
 		return;

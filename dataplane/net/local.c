@@ -161,6 +161,22 @@ bool local_has_vlan(const struct local_table *table, uint16_t port, uint16_t vla
 	       (table->vlans[port][vlan / 8] >> (vlan % 8) & 1) != 0;
 }
 
+bool local_is_broadcast(const struct local_table *table, const struct ip_address *address)
+{
+	for (unsigned i = 0; ip_is_v4(address) && i < table->route_count; i++) {
+		const struct ip_prefix *p = &table->routes[i].prefix;
+		uint32_t host;
+
+		if (!ip_is_unspecified(&table->routes[i].gateway) || !ip_is_v4(&p->address) ||
+		    p->length < 96 || p->length > 126) /* RFC 3021: a /31 has none */
+			continue;
+		host = UINT32_MAX >> (p->length - 96);
+		if (ip_prefix_contains(p, address) && (ip_to_v4(address) & host) == host)
+			return true;
+	}
+	return false;
+}
+
 bool local_next_hop(const struct local_table *table, uint16_t port, uint16_t vlan,
 		    const struct ip_address *remote, struct ip_address *hop)
 {

@@ -49,6 +49,8 @@ const struct local_address *local_find(const struct local_table *table,
 				       const struct ip_address *address);
 /** True when some address lives on this port and VLAN. */
 bool local_has_vlan(const struct local_table *table, uint16_t port, uint16_t vlan);
+/** The directed broadcast address of a link of ours (RFC 1122, 3.3.6). Looks at every route. */
+bool local_is_broadcast(const struct local_table *table, const struct ip_address *address);
 /**
  * The next hop towards `remote` for a source on (port, vlan): longest prefix, links before
  * gateways.

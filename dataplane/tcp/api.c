@@ -36,9 +36,12 @@ int tcp_connect(struct net_stack *stack, const struct ip_address *local,
 	int rc;
 
 	stack->now_us = now->mono_us;
-	if (ip_is_v4(local) != ip_is_v4(remote) || ip_is_unspecified(remote) || remote_port == 0 ||
+	if (ip_is_v4(local) != ip_is_v4(remote) || remote_port == 0)
+		return -ENETUNREACH;
+	/* MUST-46; and a connection to ourselves would have no wire to go over. */
+	if (!ip_is_host(remote) || local_is_broadcast(&stack->local, remote) ||
 	    local_find(&stack->local, remote) != NULL)
-		return -ENETUNREACH; /* a connection to ourselves would have no wire to go over */
+		return -ENETUNREACH;
 	rc = net_path_find(stack, local, remote, &path);
 	if (rc == -EADDRNOTAVAIL || rc == -ENETUNREACH)
 		return rc;

@@ -48,7 +48,9 @@ void tcp_enter_time_wait(struct net_stack *stack, struct tcb *tcb)
 static bool acceptable(const struct tcb *tcb, const struct tcp_segment *s)
 {
 	uint32_t window = tcb->rcv_adv - tcb->rcv_nxt;
-	uint32_t span = tcp_segment_span(s);
+	/* What a RST carries is text about it (SHLD-2): it counts at a zero window too (MUST-66).
+	 */
+	uint32_t span = (s->flags & TCP_RST) != 0 ? 0 : tcp_segment_span(s);
 	uint32_t last = s->seq + span - 1;
 
 	if (span == 0)
@@ -196,6 +198,10 @@ static void no_connection(struct net_stack *stack, const struct net_packet *pack
 	if (listener != NULL && (s->flags & TCP_RST) != 0)
 		return;
 	if (listener != NULL && (s->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
+		if (local_is_broadcast(&stack->local, &packet->source)) { /* MUST-63 */
+			stack->counters.drop_source++;
+			return;
+		}
 		tcp_listen_input(stack, packet, s, listener);
 		return;
 	}
