@@ -70,44 +70,47 @@ static void the_scoreboard_keeps_order_over_many_blocks(void **state)
 	struct tcp_layer *layer = calloc(1, sizeof(*layer));
 	struct net_stack *stack = calloc(1, sizeof(*stack));
 	struct board_cursor cursor;
-	struct tcb tcb = {0}, small = {0};
+	struct tcb tcbs[2] = {0};
+	struct tcb_cold cold[2] = {0};
 	uint32_t popped = 0, pushed = 0;
 
 	stack->tcp = layer;
+	layer->tcbs = tcbs;
+	layer->cold = cold;
 	assert_int_equal(board_pool_init(&layer->board, 8), 0);
 	assert_int_equal(flight_pool_init(&layer->flights, 2), 0);
-	assert_non_null(flight_take(stack, &tcb));
-	assert_non_null(flight_take(stack, &small));
-	while (board_has_room(layer, &tcb))
-		board_append(layer, &tcb)->seq = pushed++;
+	assert_non_null(flight_take(stack, &tcbs[0]));
+	assert_non_null(flight_take(stack, &tcbs[1]));
+	while (board_has_room(layer, &tcbs[0]))
+		board_append(layer, &tcbs[0])->seq = pushed++;
 	assert_int_equal(pushed, 6 * BOARD_RECORDS);
 	/* The last quarter is there for one that holds little. */
-	while (board_has_room(layer, &small))
-		board_append(layer, &small);
-	assert_int_equal(tcb_flight(layer, &small)->board_count, 2 * BOARD_RECORDS);
-	board_clear(layer, &small);
+	while (board_has_room(layer, &tcbs[1]))
+		board_append(layer, &tcbs[1]);
+	assert_int_equal(tcb_flight(layer, &tcbs[1])->board_count, 2 * BOARD_RECORDS);
+	board_clear(layer, &tcbs[1]);
 	for (unsigned round = 0; round < 1000; round++) {
 		uint32_t expect = popped;
 
-		for (unsigned i = 0; i < round % 40 && tcb_flight(layer, &tcb)->board_count > 0;
+		for (unsigned i = 0; i < round % 40 && tcb_flight(layer, &tcbs[0])->board_count > 0;
 		     i++) {
-			assert_int_equal(board_first(layer, &tcb, &cursor)->seq, popped++);
-			board_pop(layer, &tcb);
+			assert_int_equal(board_first(layer, &tcbs[0], &cursor)->seq, popped++);
+			board_pop(layer, &tcbs[0]);
 		}
-		while (board_has_room(layer, &tcb) && pushed - popped < 50 + round % 60)
-			board_append(layer, &tcb)->seq = pushed++;
+		while (board_has_room(layer, &tcbs[0]) && pushed - popped < 50 + round % 60)
+			board_append(layer, &tcbs[0])->seq = pushed++;
 		expect = popped;
-		for (struct tcp_record *r = board_first(layer, &tcb, &cursor); r != NULL;
+		for (struct tcp_record *r = board_first(layer, &tcbs[0], &cursor); r != NULL;
 		     r = board_next(layer, &cursor))
 			assert_int_equal(r->seq, expect++);
 		assert_int_equal(expect, pushed);
 		if (pushed != popped)
-			assert_int_equal(board_last(layer, &tcb)->seq, pushed - 1);
+			assert_int_equal(board_last(layer, &tcbs[0])->seq, pushed - 1);
 	}
-	board_clear(layer, &tcb);
+	board_clear(layer, &tcbs[0]);
 	assert_int_equal(layer->board.used, 0);
-	flight_give(layer, &tcb);
-	flight_give(layer, &small);
+	flight_give(layer, &tcbs[0]);
+	flight_give(layer, &tcbs[1]);
 	assert_int_equal(layer->flights.used, 0);
 	flight_pool_free(&layer->flights);
 	board_pool_free(&layer->board);
