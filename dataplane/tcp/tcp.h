@@ -99,9 +99,14 @@ int tcp_send(struct net_stack *stack, tcp_handle connection, const void *data, s
 size_t tcp_unacknowledged(const struct net_stack *stack, tcp_handle connection);
 /** Offer again what on_receive left. */
 void tcp_resume_receive(struct net_stack *stack, tcp_handle connection, const struct mr_now *now);
-/** FIN after what is queued; receiving goes on until the peer's FIN. on_closed follows. */
+/**
+ * FIN after what is queued; receiving goes on until the peer's FIN, for five minutes of silence or
+ * ten in all. From here on the user timeout also counts while the peer's window is closed.
+ * on_closed follows.
+ */
 void tcp_close(struct net_stack *stack, tcp_handle connection, const struct mr_now *now);
-/** RST now; on_closed(TCP_ABORTED) is called before this returns. */
+/** RST now; on_closed(TCP_ABORTED) is called before this returns, unless it is called from within
+ * on_accept, which has named no callbacks yet. */
 void tcp_abort(struct net_stack *stack, tcp_handle connection, const struct mr_now *now);
 /** Give up when data stays unacknowledged this long (RFC 9293, 3.8.3; default 5 min). */
 void tcp_set_user_timeout(struct net_stack *stack, tcp_handle connection, uint64_t timeout_us);

@@ -193,18 +193,20 @@ static void rfc_3810_our_groups_are_reported_with_the_announcement_and_when_aske
 	harness_advance(h, 5000000);
 	while (harness_take_frame(h, frame) != 0)
 		;
-	for (unsigned i = 0; i < 2; i++) { /* from beyond the link, and from a router there */
+	/* From beyond the link, forwarded, and from a router there. */
+	for (unsigned i = 0; i < 3; i++) {
 		ip = frame + ethernet(h, frame, NULL, ETHERTYPE_IPV6);
 		frame[0] = frame[1] = 0x33;
 		memset(frame + 2, 0, 4);
 		frame[5] = 1;
-		ipv6(ip, i == 0 ? "fd00::9" : "fe80::9", "ff02::1", PROTOCOL_ICMPV6, 1, 28);
+		ipv6(ip, i == 0 ? "fd00::9" : "fe80::9", "ff02::1", PROTOCOL_ICMPV6, i == 1 ? 2 : 1,
+		     28);
 		memset(ip + 40, 0, 28);
 		ip[40] = 130;
 		icmp6_checksum(ip, 28);
 		harness_feed_frame(h, frame, 14 + 68);
 		harness_advance(h, 100000);
-		if (i == 1)
+		if (i == 2)
 			hears_report(h, 2);
 		assert_int_equal(harness_take_frame(h, frame), 0);
 	}

@@ -219,6 +219,41 @@ static void a_fin_of_another_number_does_not_renew_time_wait(void **state)
 	dialog_end(&d);
 }
 
+static void rfc_6191_which_syn_ends_time_wait(void **state)
+{
+	static const struct {
+		bool before, now; /* with timestamps */
+		int32_t ts, seq;  /* later than the last by */
+		bool opens;
+	} cases[] = {
+		{true, true, 1, -1000, true},	 {true, true, 0, 1000, true},
+		{true, true, 0, -1000, false},	 {true, true, -1, 1000, false},
+		{true, false, 0, 1000, true},	 {true, false, 0, -1000, false},
+		{false, true, 0, -1000, true},	 {false, false, 0, 1000, true},
+		{false, false, 0, -1000, false},
+	};
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct dialog d = accepted(&v4, cases[i].before ? &full : &plain);
+		struct script_segment syn;
+
+		harness_close(d.c);
+		hears(&d, F | A, 0, 0);
+		d.ack++;
+		says(&d, F | A);
+		hears(&d, A, 0, 0);
+		syn = dialog_syn(&d, S);
+		syn.timestamp = cases[i].now;
+		syn.ts_val = d.ts + (uint32_t)cases[i].ts;
+		syn.seq = d.seq + (uint32_t)cases[i].seq;
+		script_feed(d.h, &syn);
+		assert_true(dialog_take(&d));
+		assert_int_equal((d.s.flags & S) != 0, cases[i].opens);
+		assert_int_equal(time_waits(&d), !cases[i].opens);
+		dialog_end(&d);
+	}
+}
+
 static void rfc_9293_keepalive_is_off_by_default(void **state)
 {
 	struct dialog d = connected(&v4, &full);
@@ -271,6 +306,7 @@ int main(void)
 		cmocka_unit_test(under_pressure_what_came_out_of_order_gives_way),
 		cmocka_unit_test(what_peers_hold_back_does_not_keep_others_from_being_read),
 		cmocka_unit_test(a_fin_of_another_number_does_not_renew_time_wait),
+		cmocka_unit_test(rfc_6191_which_syn_ends_time_wait),
 		cmocka_unit_test(rfc_9293_keepalive_is_off_by_default),
 		cmocka_unit_test(
 			rfc_9293_keepalive_asks_after_silence_and_gives_up_without_an_answer),
