@@ -6,6 +6,7 @@
 #include "tests/sim/tcp/swarm.h"
 
 #include "dataplane/net/checksum.h"
+#include "tests/sim/tcp_cut.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -104,7 +105,14 @@ static void host_create(struct swarm *swarm, unsigned id)
 		.chunks = host->chunks,
 		.random = &host->random,
 	};
-	settings.offloads[0] = (struct net_port_offloads){o->offload, o->offload};
+	settings.offloads[0] = (struct net_port_offloads){
+		.tx_ip_checksum = o->offload,
+		.tx_tcp_checksum = o->offload,
+		.tx_segmentation = o->large_frames > 0,
+		.tx_segmentation6 = o->large_frames > 0,
+	};
+	if (o->large_frames > 0)
+		sim_frame_pool_add_large(host->frames, o->large_frames);
 	host->stack = net_stack_create(&settings, &swarm->now);
 	if (host->chunks == NULL || host->stack == NULL)
 		swarm_fail(swarm, "no memory");
@@ -141,19 +149,29 @@ static void fill_checksums(struct frame *frame)
 			checksum_add(0, tcp, frame->length - frame->l2_length - frame->l3_length));
 }
 
-static void transmit(struct swarm_host *host, struct frame *frame)
+static void transmit_packet(void *context, const uint8_t *data, size_t size)
 {
+	struct swarm_host *host = context;
 	struct swarm *swarm = host->swarm;
 	uint64_t now = swarm->now.mono_us;
 
-	fill_checksums(frame);
-	watch_frame(host, frame->data, frame->length);
-	trace_frame(swarm, host->id == 0 ? "0>" : "1>", frame->data, frame->length);
+	watch_frame(host, data, size);
+	trace_frame(swarm, host->id == 0 ? "0>" : "1>", data, size);
 	if (swarm->pcap != NULL)
-		sim_pcap_write(swarm->pcap, frame->data, frame->length, now);
-	sim_router_send(swarm->router, host->id, frame->data, frame->length, now);
-	frame_free(sim_frame_pool_interface(host->frames), frame);
+		sim_pcap_write(swarm->pcap, data, size, now);
+	sim_router_send(swarm->router, host->id, data, size, now);
 	swarm->segments++;
+}
+
+static void transmit(struct swarm_host *host, struct frame *frame)
+{
+	if (frame->tso_size > 0) {
+		tcp_cut(frame, transmit_packet, host);
+	} else {
+		fill_checksums(frame);
+		transmit_packet(host, frame->data, frame->length);
+	}
+	frame_free(sim_frame_pool_interface(host->frames), frame);
 }
 
 /* One turn's output. @return true: the limit was reached, and there may be more */

@@ -55,6 +55,7 @@ struct swarm_host_options {
 	uint32_t flights; /* 0: enough */
 	uint32_t receive_window;
 	bool offload;
+	uint32_t large_frames; /* for a port that cuts them; 0: it does not */
 	bool ecn;
 	bool unpaced;
 	uint32_t turn_frames; /* frames sent in one turn; 0: all */

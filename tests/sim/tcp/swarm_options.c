@@ -49,6 +49,10 @@ static void draw_host(struct mr_random *r, struct swarm_host_options *h)
 	}
 	h->ecn = swarm_percent(r, 50);
 	h->unpaced = swarm_percent(r, 20);
+	if (swarm_percent(r, 25)) {
+		h->offload = true;
+		h->large_frames = swarm_between(r, 1, 64);
+	}
 }
 
 static void draw_link(struct mr_random *r, struct sim_link_settings *l)
@@ -249,10 +253,10 @@ void swarm_print_options(const struct swarm_options *o)
 		const struct sim_link_settings *l = &o->link[i];
 
 		printf("#   host %u: mtu %u, %u addresses, %u connections, %u chunks, %u frames, "
-		       "%u flights, window %u, offload %d, ecn %d, unpaced %d, turn of %u frames / %lu us, %u timers\n",
+		       "%u flights, window %u, offload %d, %u large frames, ecn %d, unpaced %d, turn of %u frames / %lu us, %u timers\n",
 		       i, h->mtu, h->addresses, h->connections, h->chunks, h->frames, h->flights,
-		       h->receive_window, h->offload, h->ecn, h->unpaced, h->turn_frames,
-		       (unsigned long)h->turn_us, h->timers);
+		       h->receive_window, h->offload, h->large_frames, h->ecn, h->unpaced,
+		       h->turn_frames, (unsigned long)h->turn_us, h->timers);
 		printf("#   link from %u: delay %lu us, jitter %lu, rate %lu, queue %u, loss %.3f, "
 		       "burst %.3f/%.3f, duplicate %.3f, reorder %.3f by %lu, corrupt %.3f, "
 		       "cut %.3f\n",
