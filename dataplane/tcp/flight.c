@@ -17,7 +17,8 @@
 int flight_pool_init(struct flight_pool *pool, uint32_t flights)
 {
 	*pool = (struct flight_pool){.capacity = flights, .fresh = 1};
-	pool->flights = aligned_alloc(64, ((size_t)flights + 1) * sizeof(*pool->flights));
+	pool->flights =
+		aligned_alloc(64, (((size_t)flights + 1) * sizeof(*pool->flights) + 63) / 64 * 64);
 	if (pool->flights == NULL)
 		return -ENOMEM;
 	memset(&pool->flights[0], 0, sizeof(pool->flights[0]));
