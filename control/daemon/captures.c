@@ -233,11 +233,18 @@ static bool name_good(const char *name)
 	       strlen(name) < FILE_NAME_LENGTH;
 }
 
+/* A reload by signal frees the configuration that was in force, in another thread. */
+static void copy_directory(struct appliance *appliance, char *directory, size_t size)
+{
+	pthread_mutex_lock(&appliance->lock);
+	snprintf(directory, size, "%s", config_system(appliance->configuration)->capture_directory);
+	pthread_mutex_unlock(&appliance->lock);
+}
+
 /* @return the descriptor, or negative errno (said so) */
 static int make_file(struct capture *capture, const char *name, char *error)
 {
-	const struct config_system *system =
-		config_system(capture->owner->appliance->configuration);
+	char directory[sizeof(((struct config_system *)0)->capture_directory)];
 	time_t now = (time_t)(capture->begin_us / US_PER_S);
 	char made[FILE_NAME_LENGTH];
 	struct tm tm;
@@ -255,14 +262,14 @@ static int make_file(struct capture *capture, const char *name, char *error)
 			 "a capture's file is a name without '/', not a hidden one");
 		return -EINVAL;
 	}
-	if (mkdir(system->capture_directory, 0750) < 0 && errno != EEXIST) {
+	copy_directory(capture->owner->appliance, directory, sizeof(directory));
+	if (mkdir(directory, 0750) < 0 && errno != EEXIST) {
 		int code = -errno;
 
-		snprintf(error, ERROR_TEXT, "directory %.180s: %s", system->capture_directory,
-			 strerror(-code));
+		snprintf(error, ERROR_TEXT, "directory %.180s: %s", directory, strerror(-code));
 		return code;
 	}
-	snprintf(capture->file, sizeof(capture->file), "%s/%s", system->capture_directory, name);
+	snprintf(capture->file, sizeof(capture->file), "%s/%s", directory, name);
 	fd = open(capture->file, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0) {
 		fd = -errno;

@@ -272,6 +272,9 @@ uint16_t nic_capture_transmit(struct nic_port *port, uint16_t q, struct rte_mbuf
 			      uint16_t count)
 {
 	uint32_t tapped = atomic_load_explicit(&port->tapped, memory_order_acquire);
+	/* Looked up once: meanwhile the slot may become another capture's, which must not get
+	 * packets of this one's pool. */
+	struct nic_capture *captures[NIC_CAPTURES_MAX];
 	struct rte_mbuf *copies[NIC_CAPTURES_MAX][NIC_BURST_MAX];
 	uint64_t matches[NIC_CAPTURES_MAX][NIC_BURST_MAX];
 	uint64_t now = rte_get_tsc_cycles();
@@ -281,6 +284,7 @@ uint16_t nic_capture_transmit(struct nic_port *port, uint16_t q, struct rte_mbuf
 		struct nic_capture *capture =
 			atomic_load_explicit(&port->taps[slot], memory_order_relaxed);
 
+		captures[slot] = capture;
 		filter_packets(capture, packets, count, matches[slot]);
 		for (uint16_t i = 0; i < count; i++)
 			copies[slot][i] =
@@ -293,14 +297,12 @@ uint16_t nic_capture_transmit(struct nic_port *port, uint16_t q, struct rte_mbuf
 
 	for (uint32_t left = tapped; left != 0; left &= left - 1) {
 		unsigned slot = (unsigned)__builtin_ctz(left);
-		struct nic_capture *capture =
-			atomic_load_explicit(&port->taps[slot], memory_order_relaxed);
 
 		for (uint16_t i = 0; i < count; i++) {
 			if (i >= sent)
 				rte_pktmbuf_free(copies[slot][i]);
 			else if (matches[slot][i])
-				keep(&capture->queue[q], copies[slot][i]);
+				keep(&captures[slot]->queue[q], copies[slot][i]);
 		}
 	}
 	return sent;
@@ -356,10 +358,10 @@ int nic_capture_write(struct nic_capture *capture)
 		unsigned fit = fitting(capture, packets, count);
 		int code = fit > 0 ? write_packets(capture, packets, fit) : 0;
 
-		if (fit < count) {
-			rte_pktmbuf_free_bulk(packets + fit, count - fit);
-			code = code != 0 ? code : -EFBIG;
-		}
+		/* rte_pcapng_write_packets frees none, though its manual says so. */
+		rte_pktmbuf_free_bulk(packets, count);
+		if (code == 0 && fit < count)
+			code = -EFBIG;
 		if (code != 0)
 			return code;
 		total += (int)count;
