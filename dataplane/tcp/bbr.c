@@ -120,7 +120,6 @@ static uint32_t bbr_reduce(struct net_stack *stack, struct tcb *tcb, enum conges
 	if (b->state != BBR_PROBE_RTT && (tcb->flags & TCB_LOSS) == 0)
 		b->prior_cwnd = tcb->cwnd;
 	b->recovery_rounds = 0;
-	b->round_lost = b->rate.lost;
 	b->loss_events = 0;
 	return tcb->ssthresh;
 }
@@ -386,8 +385,7 @@ static void check_probe_rtt(struct net_stack *stack, struct bbr *b, struct tcb *
 /* --- control (5.6) --- */
 static void set_pacing_rate(struct bbr *b, const struct tcb *tcb)
 {
-	/* A hundredth less, so that queues empty. */
-	uint64_t rate = b->bw / 100 * gains[b->state].pacing / 100 * 99;
+	uint64_t rate = b->bw / 100 * gains[b->state].pacing / 100 * BBR_PACE;
 
 	if (!b->rtt_pacing && tcb->srtt_us != 0)
 		init_pacing_rate(b, tcb);
@@ -488,7 +486,7 @@ static void bbr_on_first_send(struct net_stack *stack, struct tcb *tcb)
 	b->extra_at_us = now32(stack);
 	b->extra_delivered = 0;
 	if (bbr_in_probe_bw(b))
-		b->pacing_rate = b->bw / 100 * 99;
+		b->pacing_rate = b->bw / 100 * BBR_PACE;
 	else if (b->state == BBR_PROBE_RTT)
 		check_probe_rtt_done(stack, b, tcb);
 }

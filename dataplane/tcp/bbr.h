@@ -19,7 +19,8 @@
 #define BBR_BETA	     70u
 #define BBR_LOSS_THRESHOLD   2u
 #define BBR_HEADROOM	     15u
-#define BBR_FULL_LOSS_COUNT  6u /* 5.3.1.3 */
+#define BBR_PACE	     99u /* so that queues empty */
+#define BBR_FULL_LOSS_COUNT  6u	 /* 5.3.1.3 */
 #define BBR_MIN_SEGMENTS     4u
 #define BBR_PROBE_RTT_US     200000u
 #define BBR_PROBE_RTT_GAP_US 5000000u
@@ -75,8 +76,9 @@ struct bbr {
 	uint32_t extra_rounds;
 	uint32_t extra_at_us;
 	uint32_t extra_delivered;
-	uint32_t loss_events; /* of this round */
-	uint32_t round_lost;  /* lost count when the round began */
+	uint32_t loss_events;	  /* of this round */
+	uint32_t round_lost;	  /* bytes, of this loss round */
+	uint32_t round_delivered; /* delivered count when it began */
 	uint32_t recovery_rounds;
 	uint8_t state;
 	uint8_t ack_phase;

@@ -106,10 +106,16 @@ static void update_max_bw(struct bbr *b, const struct rate_sample *s)
 		b->max_bw[b->cycle] = bw;
 }
 
-/* 5.5.10.3: a round with losses, while not probing, lowers what is used in the short term. */
+/*
+ * 5.5.10.3: a round with losses, while not probing, lowers what is used in the short term, but not
+ * below what came through. Deviations from the draft, else a path that loses one in a hundred
+ * whatever is sent would give its bandwidth away round by round: such a round has lost more than
+ * the 2 % that a probe may lose, what came through at 99 % of the rate bears the rate, and what was
+ * lost of a flight was in flight as well.
+ */
 static void adapt_short_term(struct bbr *b, const struct tcb *tcb)
 {
-	uint64_t bw;
+	uint64_t bw, latest;
 	uint32_t inflight;
 
 	if (bbr_is_probing(b) || !b->loss_in_round)
@@ -120,7 +126,10 @@ static void adapt_short_term(struct bbr *b, const struct tcb *tcb)
 		b->inflight_short = tcb->cwnd;
 	bw = b->bw_short / 100 * BBR_BETA;
 	inflight = b->inflight_short / 100 * BBR_BETA;
-	b->bw_short = b->bw_latest > bw ? b->bw_latest : bw;
+	latest = b->bw_latest / BBR_PACE * 100;
+	if (latest > b->bw_short)
+		latest = b->bw_short;
+	b->bw_short = latest > bw ? latest : bw;
 	b->inflight_short = b->inflight_latest > inflight ? b->inflight_latest : inflight;
 }
 
@@ -158,21 +167,25 @@ void bbr_update_signals(struct bbr *b, const struct tcb *tcb, const struct rate_
 	b->loss_round_start = false;
 	if (bw > b->bw_latest)
 		b->bw_latest = bw;
-	if (s->valid && s->delivered > b->inflight_latest)
-		b->inflight_latest = s->delivered;
+	if (s->valid && s->delivered + s->lost > b->inflight_latest)
+		b->inflight_latest = s->delivered + s->lost;
 	if (s->has_prior && !seq_lt(s->prior_delivered, b->loss_round)) {
 		b->loss_round = b->rate.delivered;
 		b->loss_round_start = true;
 	}
 	update_round(b, s);
 	update_max_bw(b, s);
-	if (lost > 0) {
-		b->loss_in_round = true;
-		b->loss_events++;
-	}
+	b->round_lost += lost;
+	b->loss_events += lost > 0;
 	if (b->loss_round_start) {
+		uint32_t delivered = b->rate.delivered - b->round_delivered;
+
+		if (b->round_lost > (uint64_t)delivered * BBR_LOSS_THRESHOLD / 100)
+			b->loss_in_round = true;
 		adapt_short_term(b, tcb);
 		b->loss_in_round = false;
+		b->round_lost = 0;
+		b->round_delivered = b->rate.delivered;
 	}
 	update_aggregation(b, tcb, s, now_us);
 }
@@ -183,7 +196,7 @@ void bbr_advance_signals(struct bbr *b, const struct rate_sample *s)
 
 	if (b->loss_round_start) {
 		b->bw_latest = bbr_sample_bw(s);
-		b->inflight_latest = s->valid ? s->delivered : 0;
+		b->inflight_latest = s->valid ? s->delivered + s->lost : 0;
 	}
 	b->bw = max < b->bw_short ? max : b->bw_short;
 }

@@ -263,7 +263,7 @@ struct tcp_record {
 };
 
 #define BOARD_RECORDS 15u
-#define BOARD_MAX     1024u /* records a connection */
+#define BOARD_MAX     4096u /* records a connection */
 
 struct board_block {
 	uint32_t next; /* index + 1; also chains free blocks */

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define TIMER_BUDGET   4096u
-#define CHUNKS	       16384u
+#define CHUNKS	       8192u
 #define RECEIVE_WINDOW (6u << 20) /* as Linux's largest by default */
 #define BLOCK	       65536u
 
