@@ -116,6 +116,7 @@ struct path_settings {
 	uint64_t tls_handshake_timeout_us;
 	bool use_pipelining;
 	bool use_chunking;
+	bool use_bbr; /**< congestion control is BBR, not CUBIC */
 };
 
 /** One address of one mail exchanger, in the order to be tried. */

@@ -153,6 +153,8 @@ static void compile_settings(const struct entries *entries, const struct entry *
 	out->reuse_time_max_us = number(entries, entry, NULL, "reuse-time-max");
 	out->use_pipelining = flag(entries, entry, "pipelining");
 	out->use_chunking = flag(entries, entry, "chunking");
+	out->use_bbr =
+		strcmp(document_text(decide(entries, entry, NULL, "congestion")), "bbr") == 0;
 	out->connect_timeout_us = number(entries, entry, group, "connect");
 	out->greeting_timeout_us = number(entries, entry, group, "greeting");
 	out->command_timeout_us = number(entries, entry, group, "command");

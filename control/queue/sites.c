@@ -64,7 +64,8 @@ static bool same_settings(const struct path_settings *a, const struct path_setti
 	       a->data_block_timeout_us == b->data_block_timeout_us &&
 	       a->data_done_timeout_us == b->data_done_timeout_us &&
 	       a->tls_handshake_timeout_us == b->tls_handshake_timeout_us &&
-	       a->use_pipelining == b->use_pipelining && a->use_chunking == b->use_chunking;
+	       a->use_pipelining == b->use_pipelining && a->use_chunking == b->use_chunking &&
+	       a->use_bbr == b->use_bbr;
 }
 
 static void site_take_settings(struct queue_site *site, const struct queue_destination *destination)

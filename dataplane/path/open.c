@@ -186,6 +186,8 @@ static int connect_host(struct path_session *session)
 			   &stream_tcp_callbacks, &session->stream, &table->now, &connection);
 	if (code != 0)
 		return code;
+	if (session->settings.use_bbr) /* CUBIC when there is no memory for it, counted */
+		tcp_set_congestion(table->settings.stack, connection, TCP_BBR);
 	session->serial = ++table->serial;
 	stream_init(&session->stream, table->settings.stack, connection, table->settings.chunks,
 		    &session_stream_callbacks, session, &table->now, true);

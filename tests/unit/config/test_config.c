@@ -263,6 +263,18 @@ static void a_destination_takes_what_it_does_not_state_from_its_parent_then_defa
 	config_free(c);
 }
 
+static void a_destination_may_choose_bbr_for_those_below_it(void **state)
+{
+	struct configuration *c = load(EXAMPLE "destination .far.test { congestion bbr; }"
+					       "destination mx.far.test;"
+					       "destination near.far.test { congestion cubic; }");
+
+	assert_true(destination(c, "mx.far.test")->settings.use_bbr);
+	assert_false(destination(c, "near.far.test")->settings.use_bbr);
+	assert_false(destination(c, "")->settings.use_bbr);
+	config_free(c);
+}
+
 static void a_destination_in_utf8_becomes_an_a_label(void **state)
 {
 	struct configuration *c = load(EXAMPLE "destination Bücher.example { tls none; }");
@@ -387,6 +399,7 @@ int main(void)
 		cmocka_unit_test(without_a_pool_all_sources_make_one),
 		cmocka_unit_test(
 			a_destination_takes_what_it_does_not_state_from_its_parent_then_default),
+		cmocka_unit_test(a_destination_may_choose_bbr_for_those_below_it),
 		cmocka_unit_test(a_destination_in_utf8_becomes_an_a_label),
 		cmocka_unit_test(resolver_settings),
 		cmocka_unit_test(text_reads_back_to_itself),

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "dataplane/path/path.h"
+#include "dataplane/tcp/internal.h"
 #include "tests/sim/tcp_harness.h"
 #include "tls/tls.h"
 
@@ -432,6 +433,19 @@ static void chunked_in_one_flight(void **state)
 	run_wire("250-PIPELINING\r\n250-CHUNKING\r\n", &good, 100, 3);
 }
 
+/* A route may ask for BBR; its connections then hold states of its pool. */
+static void a_route_that_asks_for_it_sends_with_bbr(void **state)
+{
+	struct wire *wire = wire_make("250-PIPELINING\r\n", &good, 100, 3);
+
+	assert_int_equal(wire->a->stack->tcp->bbr.fresh, 0);
+	wire->route.settings.use_bbr = true;
+	assert_true(wire_run(wire));
+	assert_int_equal(wire->delivered, MESSAGES);
+	assert_true(wire->a->stack->tcp->bbr.fresh > 0);
+	wire_free(wire);
+}
+
 static void large_messages(void **state)
 {
 	run_wire("250-PIPELINING\r\n", &good, 5000, 4);
@@ -502,6 +516,7 @@ int main(void)
 		cmocka_unit_test(step_by_step),
 		cmocka_unit_test(pipelined),
 		cmocka_unit_test(chunked_in_one_flight),
+		cmocka_unit_test(a_route_that_asks_for_it_sends_with_bbr),
 		cmocka_unit_test(large_messages),
 		cmocka_unit_test(links_that_lose_duplicate_and_reorder),
 		cmocka_unit_test(c10_hostile_handshakes_fall_back_to_clear_under_may),

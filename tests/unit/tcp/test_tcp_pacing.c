@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Segments are spaced in time, a destination's connections share one bucket, and what was learnt of
+ * a destination serves the next connection (RFC 9040, RFC 8961).
+ */
+#include "dataplane/tcp/destination.h"
+#include "dataplane/tcp/internal.h"
+#include "tests/unit/tcp/dialog.h"
+
+#define MSS 1448u
+
+static const struct harness_options paced = {.paced = true, .chunks = 4096};
+
+/* A connection whose handshake took rtt_us, with timestamps and SACK. */
+static struct dialog open_after(const struct harness_options *options, uint64_t rtt_us)
+{
+	struct dialog d = connecting(options, &full);
+	struct script_segment syn = dialog_syn(&d, S | A);
+
+	harness_advance(d.h, rtt_us);
+	script_feed(d.h, &syn);
+	d.seq++;
+	hears(&d, A, 0, 0);
+	return d;
+}
+
+/* Data segments that come now. */
+static unsigned burst(struct dialog *d)
+{
+	unsigned count = 0;
+
+	while (dialog_take(d))
+		count += d->s.length > 0;
+	return count;
+}
+
+struct train {
+	unsigned segments;
+	unsigned longest; /* burst */
+	uint64_t last_us; /* when the last segment left, from now */
+};
+
+/* What leaves within so long, looking whenever the stack says that it has something to do. */
+static struct train watch(struct dialog *d, uint64_t limit_us)
+{
+	uint64_t start = d->h->now.mono_us, end = start + limit_us;
+	struct train t = {0};
+
+	for (;;) {
+		unsigned count = burst(d);
+		uint64_t next = net_stack_next_timer(d->h->stack);
+
+		t.segments += count;
+		t.longest = count > t.longest ? count : t.longest;
+		if (count > 0)
+			t.last_us = d->h->now.mono_us - start;
+		if (next > end)
+			return t;
+		harness_advance(d->h, next > d->h->now.mono_us ? next - d->h->now.mono_us : 1);
+	}
+}
+
+static void the_first_window_is_spaced_over_an_eighth_of_a_round_trip(void **state)
+{
+	struct dialog d = open_after(&paced, 100000);
+	struct train t;
+
+	harness_send(d.c, bytes, 60000);
+	t = watch(&d, 90000);
+	assert_int_equal(t.segments, 10);
+	assert_int_equal(t.longest, 2);
+	assert_in_range(t.last_us, 8000, 13000);
+	dialog_end(&d);
+}
+
+static void slow_start_sends_at_twice_the_window_in_a_round_trip(void **state)
+{
+	struct dialog d = open_after(&paced, 100000);
+	struct train t;
+
+	harness_send(d.c, bytes, 60000);
+	watch(&d, 90000);
+	acks(&d, 10 * MSS, 0, NULL); /* all at once: the ACKs give no clock */
+	t = watch(&d, 90000);
+	assert_int_equal(t.segments, 20);
+	assert_int_equal(t.longest, 2);
+	assert_in_range(t.last_us, 38000, 56000);
+	dialog_end(&d);
+}
+
+static void the_stack_asks_to_be_called_when_pacing_allows(void **state)
+{
+	struct dialog d = open_after(&paced, 100000);
+	uint64_t next;
+
+	harness_send(d.c, bytes, 60000);
+	assert_int_equal(burst(&d), 2);
+	next = net_stack_next_timer(d.h->stack);
+	assert_in_range(next - d.h->now.mono_us, 1, 2600); /* 2 of 10 segments in 12.5 ms */
+	dialog_end(&d);
+}
+
+static void a_fast_path_gets_bursts_of_a_millisecond(void **state)
+{
+	struct dialog d = open_after(&paced, 1000);
+	struct train t;
+
+	harness_send(d.c, bytes, 60000);
+	t = watch(&d, 900);
+	assert_int_equal(t.segments, 10);
+	assert_int_equal(t.longest, 10);
+	dialog_end(&d);
+}
+
+static void without_pacing_the_window_leaves_at_once(void **state)
+{
+	struct harness_options options = {.chunks = 4096};
+	struct dialog d = open_after(&options, 100000);
+
+	harness_send(d.c, bytes, 60000);
+	assert_int_equal(burst(&d), 10);
+	dialog_end(&d);
+}
+
+/* --- many connections to one destination --- */
+static bool all_connected(void *context)
+{
+	struct harness *h = context;
+
+	for (unsigned i = 0; i < 50; i++)
+		if (!h->connections[i].connected)
+			return false;
+	return true;
+}
+
+static bool never(void *context)
+{
+	return false;
+}
+
+static void the_first_bursts_of_many_connections_share_one_bucket(void **state)
+{
+	struct harness_options a = {.paced = true, .chunks = 4096, .seed = 1};
+	struct harness_options b = {.address = "10.0.0.2", .peer = "10.0.0.1", .seed = 2};
+	struct sim_link_settings wire = {.delay_us = 50000};
+	struct harness *from = harness_create(&a), *to = harness_create(&b);
+	struct sim_link *there = sim_link_create(&wire, 3), *back = sim_link_create(&wire, 4);
+	uint64_t before, first, later;
+
+	harness_listen(to, 25);
+	for (unsigned i = 0; i < 50; i++)
+		assert_non_null(harness_connect(from, 25));
+	assert_true(harness_exchange(from, to, there, back, 5000000, all_connected, from));
+	before = sim_link_counters(there)->sent;
+	for (unsigned i = 0; i < 50; i++)
+		harness_send(&from->connections[i], bytes, 14480);
+	harness_exchange(from, to, there, back, 20000, never, NULL);
+	first = sim_link_counters(there)->sent - before;
+	assert_in_range(first, 40, 40 + 50 + 16); /* the bucket, and an ACK each of handshakes */
+	assert_true(net_stack_counters(from->stack)->tcp_destination_wait > 0);
+	/* It grows with what is delivered, as one slow start would: all is through before long. */
+	harness_exchange(from, to, there, back, 980000, never, NULL);
+	later = sim_link_counters(there)->sent - before;
+	assert_true(later >= 500);
+	for (unsigned i = 0; i < 50; i++)
+		assert_int_equal(to->connections[i].received_size, 14480);
+	harness_destroy(from);
+	harness_destroy(to);
+	sim_link_destroy(there);
+	sim_link_destroy(back);
+}
+
+/* --- the destination cache --- */
+/* When the SYN of a new connection is sent again, microseconds. */
+static uint64_t syn_again(struct harness *h)
+{
+	uint64_t start = h->now.mono_us;
+	struct tcp_segment s;
+	uint8_t copy[2048];
+
+	assert_non_null(harness_connect(h, 25));
+	assert_true(script_take(h, &s, copy));
+	while (!script_take(h, &s, copy))
+		harness_advance(h, 1000);
+	return h->now.mono_us - start;
+}
+
+static void rfc_6298_2_1_the_syn_timer_of_an_unknown_path_is_a_second(void **state)
+{
+	struct harness *h = harness_create(&paced);
+
+	assert_in_range(syn_again(h), 1000000, 1003000);
+	harness_destroy(h);
+}
+
+static void rfc_8961_the_syn_timer_follows_a_known_round_trip(void **state)
+{
+	struct dialog d = open_after(&paced, 50000);
+
+	harness_abort(d.c);
+	assert_true(dialog_take(&d));
+	/* 50 ms + 4 * 25 ms is below the least */
+	assert_in_range(syn_again(d.h), 250000, 253000);
+	harness_advance(d.h, 601000000); /* too old to be relied upon */
+	while (dialog_take(&d))
+		;
+	assert_in_range(syn_again(d.h), 1000000, 1003000);
+	harness_destroy(d.h);
+}
+
+static void rfc_8961_a_long_round_trip_makes_the_syn_timer_longer(void **state)
+{
+	struct dialog d = open_after(&paced, 600000);
+
+	harness_abort(d.c);
+	assert_true(dialog_take(&d));
+	assert_in_range(syn_again(d.h), 1800000, 1803000); /* 600 + 4 * 300 ms */
+	harness_destroy(d.h);
+}
+
+static struct tcb *tcb_at(struct dialog *d)
+{
+	return tcb_of(d->h->stack, d->c->handle);
+}
+
+static void rfc_9040_what_a_connection_found_out_serves_the_next(void **state)
+{
+	struct dialog d = open_after(&paced, 50000);
+	struct net_stack *stack = d.h->stack;
+	struct tcb *tcb = tcb_at(&d);
+	const struct destination *entry;
+
+	tcb->ssthresh = 100 * MSS;
+	tcb->flags |= TCB_REORDERING;
+	destination_set_mtu(stack, tcb, 1400);
+	destination_set_ecn_broken(stack, tcb);
+	harness_abort(d.c);
+	assert_true(dialog_take(&d));
+	entry = destination_look_up(stack->tcp, &d.h->peer);
+	assert_non_null(entry);
+	assert_int_equal(entry->references, 0);
+	assert_int_equal(entry->srtt_us, 50000);
+	d.c = harness_connect(d.h, 25);
+	tcb = tcb_at(&d);
+	assert_int_equal(destination_mtu(stack, tcb), 1400);
+	assert_true(destination_ecn_broken(stack, tcb));
+	congestion_init(stack, tcb);
+	destination_apply(stack, tcb);
+	assert_int_equal(tcb->ssthresh, 100 * MSS);
+	assert_true((tcb->flags & TCB_REORDERING) != 0);
+	assert_int_equal(tcb->cwnd, congestion_initial_window(tcb));
+	harness_destroy(d.h);
+}
+
+static struct ip_address numbered(uint32_t i)
+{
+	struct ip_address a = {{0}};
+
+	a.bytes[0] = 0x20;
+	memcpy(a.bytes + 4, &i, sizeof(i));
+	a.bytes[15] = 1;
+	return a;
+}
+
+static void the_cache_is_bounded_and_forgets_the_unused_that_is_oldest(void **state)
+{
+	struct harness_options options = {.connections = 512};
+	struct harness *h = harness_create(&options);
+	struct tcp_layer *layer = h->stack->tcp;
+	uint32_t capacity = layer->destinations->capacity;
+	struct ip_address local = numbered(1u << 30), held = numbered(0), gone = numbered(1);
+	struct ip_address kept = numbered(2), neighbour = numbered(0);
+	struct tcb *first = tcb_create(h->stack, &local, 1, &held, 25);
+
+	neighbour.bytes[15] = 99; /* of the same /64 */
+	destination_open(h->stack, first);
+	assert_ptr_equal(destination_look_up(layer, &neighbour), destination_of(layer, first));
+	for (uint32_t i = 1; i <= capacity; i++) {
+		struct ip_address remote = numbered(i);
+		struct tcb *tcb = tcb_create(h->stack, &local, 2, &remote, 25);
+
+		destination_open(h->stack, tcb);
+		assert_non_null(destination_of(layer, tcb));
+		tcb->state = TCPS_ESTABLISHED;
+		tcb_finish(h->stack, tcb, TCP_ABORTED);
+	}
+	assert_non_null(destination_look_up(layer, &held));
+	assert_null(destination_look_up(layer, &gone));
+	assert_non_null(destination_look_up(layer, &kept));
+	first->state = TCPS_ESTABLISHED;
+	tcb_finish(h->stack, first, TCP_ABORTED);
+	harness_destroy(h);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_first_window_is_spaced_over_an_eighth_of_a_round_trip),
+		cmocka_unit_test(slow_start_sends_at_twice_the_window_in_a_round_trip),
+		cmocka_unit_test(the_stack_asks_to_be_called_when_pacing_allows),
+		cmocka_unit_test(a_fast_path_gets_bursts_of_a_millisecond),
+		cmocka_unit_test(without_pacing_the_window_leaves_at_once),
+		cmocka_unit_test(the_first_bursts_of_many_connections_share_one_bucket),
+		cmocka_unit_test(rfc_6298_2_1_the_syn_timer_of_an_unknown_path_is_a_second),
+		cmocka_unit_test(rfc_8961_the_syn_timer_follows_a_known_round_trip),
+		cmocka_unit_test(rfc_8961_a_long_round_trip_makes_the_syn_timer_longer),
+		cmocka_unit_test(rfc_9040_what_a_connection_found_out_serves_the_next),
+		cmocka_unit_test(the_cache_is_bounded_and_forgets_the_unused_that_is_oldest),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
