@@ -21,6 +21,7 @@ struct flow {
 	tcp_handle handle;
 	uint64_t to_send; /* UINT64_MAX: without end */
 	uint64_t received;
+	uint64_t before; /* of that, in the warm-up */
 	uint64_t started_us;
 	uint64_t finished_us; /* 0: not yet */
 	bool client_closed;
@@ -251,7 +252,8 @@ static void summarize(const struct bench *b, uint64_t duration_us, struct bench_
 	double sum = 0, squares = 0;
 
 	for (unsigned i = 0; i < b->flow_count; i++) {
-		double mbit = (double)b->flows[i].received * 8 / (double)duration_us;
+		double mbit = (double)(b->flows[i].received - b->flows[i].before) * 8 /
+			      (double)duration_us;
 
 		out->flow_mbit[i] = mbit;
 		sum += mbit;
@@ -267,17 +269,23 @@ struct bench_result bench_bulk(const struct bench_settings *settings, unsigned f
 			       uint64_t duration_us)
 {
 	struct bench_result result = {0};
-	uint64_t end, print_us;
+	uint64_t begin, end, print_us;
 	struct bench b;
 
 	assert(flows <= BENCH_FLOWS_MAX);
 	bench_create(&b, settings, flows);
-	end = b.client->now.mono_us + duration_us;
+	begin = b.client->now.mono_us + settings->warm_up_us;
+	end = begin + duration_us;
 	print_us = b.client->now.mono_us;
 	for (unsigned i = 0; i < flows; i++)
 		start(&b, &b.flows[i], UINT64_MAX);
 	while (b.client->now.mono_us < end) {
-		step(&b, end);
+		bool warm = b.client->now.mono_us < begin;
+
+		step(&b, warm ? begin : end);
+		if (warm && b.client->now.mono_us >= begin)
+			for (unsigned i = 0; i < flows; i++)
+				b.flows[i].before = b.flows[i].received;
 		if (settings->trace && b.client->now.mono_us >= print_us) {
 			print_trace(&b);
 			print_us += 100000;

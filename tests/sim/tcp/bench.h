@@ -20,7 +20,8 @@ struct bench_settings {
 	uint64_t rate_bits;
 	uint32_t queue_packets; /**< 0: 400 */
 	uint64_t seed;
-	bool trace; /**< print windows as time goes by */
+	uint64_t warm_up_us; /**< of bulk flows: runs before counting begins */
+	bool trace;	     /**< print windows as time goes by */
 };
 
 struct bench_result {
@@ -31,7 +32,8 @@ struct bench_result {
 	uint64_t timeouts;
 };
 
-/** `flows` connections send without end for so long; counted from the first SYN. */
+/** `flows` connections send without end; what comes in duration_us counts, which begins with the
+ * first SYN or after the warm-up. */
 struct bench_result bench_bulk(const struct bench_settings *settings, unsigned flows,
 			       uint64_t duration_us);
 

@@ -15,7 +15,8 @@
 #define RATE_BITS	100000000u
 #define SECONDS		12u
 #define SEEDS		4u
-#define SHARING_SECONDS 30u
+#define SHARING_SECONDS 20u
+#define WARM_UP_SECONDS 10u
 #define MESSAGES	400u
 
 static const char *const names[] = {[TCP_CUBIC] = "cubic", [TCP_RENO] = "reno", [TCP_BBR] = "bbr"};
@@ -89,14 +90,15 @@ static void print_sharing(FILE *out)
 	static const unsigned flows[] = {8, 32};
 
 	fprintf(out,
-		"# Flows that share it, RTT 40 ms, %u s: sum in Mbit/s, Jain's index, "
+		"# Flows that share it, RTT 40 ms, %u s after %u s of warm-up: sum in Mbit/s, Jain's index, "
 		"retransmitted segments\n# flows cc     sum   Jain retransmitted\n",
-		SHARING_SECONDS);
+		SHARING_SECONDS, WARM_UP_SECONDS);
 	for (unsigned i = 0; i < 2; i++)
 		for (unsigned k = 0; k < CHOICES; k++) {
 			struct bench_settings s = {.congestion = k,
 						   .rtt_us = 40000,
 						   .rate_bits = RATE_BITS,
+						   .warm_up_us = WARM_UP_SECONDS * 1000000,
 						   .seed = 1};
 			struct bench_result r = bench_bulk(&s, flows[i], SHARING_SECONDS * 1000000);
 
