@@ -20,8 +20,10 @@ double median(double *values, unsigned count);
  * one; sorts the values. */
 double undisturbed(double *values, unsigned count);
 
-/** Opening and closing, cycles by kind of packet, and what data costs. */
+/** Opening and closing: cycles by kind of packet, and the rate that follows. */
 void bench_packets(const struct bench_options *options);
+/** What data and its acknowledgements cost. */
+void bench_bulk(const struct bench_options *options);
 /** Memory of connections that idle. */
 void bench_idle(const struct bench_options *options);
 /** One worker against two, beside pure computation. */

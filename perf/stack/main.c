@@ -48,15 +48,13 @@ static const struct {
 	const char *name;
 	void (*run)(const struct bench_options *options);
 } parts[] = {
-	{"packets", bench_packets},
-	{"idle", bench_idle},
-	{"scaling", bench_scaling},
-	{"fairness", bench_fairness},
+	{"packets", bench_packets}, {"bulk", bench_bulk},	  {"idle", bench_idle},
+	{"scaling", bench_scaling}, {"fairness", bench_fairness},
 };
 #define PARTS (sizeof(parts) / sizeof(parts[0]))
 
 static const char usage[] =
-	"usage: stack-bench [options] [PART...]        parts: packets idle scaling fairness\n"
+	"usage: stack-bench [options] [PART...]        parts: packets bulk idle scaling fairness\n"
 	"  --quick              shorter\n"
 	"  --connections N      that idle, of each end (1000000)\n"
 	"  --seed N             --json FILE\n";

@@ -225,8 +225,12 @@ void bench_packets(const struct bench_options *options)
 
 	bench_open(options, false);
 	bench_open(options, true);
-	bench_data(options, false);
-	bench_data(options, true);
 	after = tsc_calibration();
 	report("tcp.calibration_cycles_a_step", before < after ? before : after, "cycles");
+}
+
+void bench_bulk(const struct bench_options *options)
+{
+	bench_data(options, false);
+	bench_data(options, true);
 }
