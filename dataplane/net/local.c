@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static_assert(LOCAL_ADDRESSES_MAX < UINT16_MAX, "slots hold index + 1 in 16 bits");
+static_assert(LOCAL_ADDRESSES_MAX < LOCAL_SEVERAL, "slots hold index + 1 in 16 bits");
 
 int local_table_init(struct local_table *table, const struct hash_key *key)
 {
@@ -40,10 +40,25 @@ static uint32_t slot_of(const struct local_table *table, const struct ip_address
 	return (uint32_t)hash_words(&table->key, words, 2) & (LOCAL_SLOTS - 1);
 }
 
+static unsigned direct_of(const struct ip_address *address)
+{
+	return ((unsigned)address->bytes[14] << 8 | address->bytes[15]) % LOCAL_DIRECT;
+}
+
 const struct local_address *local_find(const struct local_table *table,
 				       const struct ip_address *address)
 {
-	uint32_t slot = slot_of(table, address);
+	uint16_t direct = table->direct[direct_of(address)];
+	uint32_t slot;
+
+	if (direct == 0)
+		return NULL;
+	if (direct != LOCAL_SEVERAL) {
+		const struct local_address *a = &table->addresses[direct - 1];
+
+		return ip_equal(&a->address, address) ? a : NULL;
+	}
+	slot = slot_of(table, address);
 
 	while (table->slots[slot] != 0) { /* at most half full, so an empty slot ends it */
 		const struct local_address *a = &table->addresses[table->slots[slot] - 1];
@@ -58,6 +73,7 @@ const struct local_address *local_find(const struct local_table *table,
 static void add_address(struct local_table *table, const struct view_address *from)
 {
 	uint32_t slot = slot_of(table, &from->address);
+	uint16_t *direct = &table->direct[direct_of(&from->address)];
 
 	while (table->slots[slot] != 0) {
 		if (ip_equal(&table->addresses[table->slots[slot] - 1].address, &from->address))
@@ -67,6 +83,7 @@ static void add_address(struct local_table *table, const struct view_address *fr
 	table->addresses[table->address_count] = (struct local_address){
 		.address = from->address, .port = from->port, .vlan = from->vlan};
 	table->slots[slot] = (uint16_t)++table->address_count;
+	*direct = *direct == 0 ? table->slots[slot] : LOCAL_SEVERAL;
 }
 
 static struct ip_prefix link_prefix(const struct view_address *from)

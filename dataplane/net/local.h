@@ -15,6 +15,8 @@
 #define LOCAL_SLOTS	    (LOCAL_ADDRESSES_MAX * 2)
 #define ROUTES_MAX	    4096u
 #define LOCAL_PORTS_MAX	    8u
+#define LOCAL_DIRECT	    4096u
+#define LOCAL_SEVERAL	    UINT16_MAX
 
 struct local_address {
 	struct ip_address address;
@@ -34,6 +36,10 @@ struct local_table {
 	unsigned address_count;
 	unsigned route_count;
 	uint16_t *slots; /**< LOCAL_SLOTS of index + 1; linear probing */
+	/** By the low bits of the address, without a hash, for each packet asks thrice: index + 1
+	 * of the only one that has them, 0: none has, LOCAL_SEVERAL: ask the slots. Whoever can
+	 * choose addresses gains nothing but the slower way. */
+	uint16_t direct[LOCAL_DIRECT];
 	struct local_address *addresses;
 	struct local_route *routes;		  /**< longest prefix first */
 	uint8_t vlans[LOCAL_PORTS_MAX][4096 / 8]; /**< which have an address; 0: untagged */
