@@ -20,9 +20,25 @@
 /** The domains' clock: 16 ms. */
 #define TICK_SHIFT 14
 
+/** Recipients routed in one turn, beside those that are due. */
+#define RELEASE_TURN_MAX 1024u
+/** Domains looked at in one turn. */
+#define SWEEP_TURN_MAX 128u
+
+static void domain_stop_release(struct queue_shard *shard, uint32_t d)
+{
+	struct queue_domain *domain = domain_at(shard, d);
+
+	if (domain->releasing)
+		slab_list_remove(&shard->domains_releasing, &shard->domains, DOMAIN_LINK, d);
+	domain->releasing = false;
+}
+
 void domain_queue(struct queue_shard *shard, uint32_t d)
 {
 	struct queue_domain *domain = domain_at(shard, d);
+
+	domain_stop_release(shard, d);
 
 	if (domain->timed) {
 		schedule_remove(&shard->domain_timers, d);
@@ -66,19 +82,32 @@ static void domain_delay(struct queue_shard *shard, uint32_t d)
 	domain->timed = true;
 }
 
-/** Route all that wait; what each needs now depends on the domain's new state. */
+/** Route all that wait, a part of them in each turn: a domain may have a million. */
 static void domain_release_waiting(struct queue_shard *shard, uint32_t d)
 {
 	struct queue_domain *domain = domain_at(shard, d);
-	uint32_t left = domain->waiting.count;
 
-	while (left-- > 0 && domain->state != DOMAIN_RESOLVING) {
+	if (domain->releasing || !domain->waiting.head)
+		return;
+	domain->releasing = true;
+	slab_list_push(&shard->domains_releasing, &shard->domains, DOMAIN_LINK, d);
+}
+
+/** What each needs now depends on the domain's state, which may change again meanwhile. */
+static void domains_release(struct queue_shard *shard)
+{
+	uint32_t d;
+
+	for (unsigned i = 0; i < RELEASE_TURN_MAX && (d = shard->domains_releasing.head); i++) {
+		struct queue_domain *domain = domain_at(shard, d);
 		uint32_t r =
 			slab_list_pop(&domain->waiting, &shard->index.recipients, RECIPIENT_LINK);
 
-		if (!r)
-			break;
-		recipient_route(shard, r);
+		if (r)
+			recipient_route(shard, r);
+		if (domain->releasing && !domain->waiting.head)
+			domain_stop_release(shard, d);
+		shard->progress = true;
 	}
 }
 
@@ -357,6 +386,8 @@ void domains_turn(struct queue_shard *shard)
 {
 	uint32_t d;
 
+	domains_release(shard);
+
 	while ((d = schedule_pop(&shard->domain_timers, shard->now.mono_us)) != 0) {
 		struct queue_domain *domain = domain_at(shard, d);
 
@@ -380,17 +411,18 @@ void domains_turn(struct queue_shard *shard)
 
 void domains_sweep(struct queue_shard *shard)
 {
-	for (unsigned i = 0; i < 4096 && shard->domains.fresh > 1; i++) {
+	if (shard->domain_sweep_left >= shard->domains.fresh)
+		shard->domain_sweep_left = shard->domains.fresh ? shard->domains.fresh - 1 : 0;
+	for (unsigned i = 0; i < SWEEP_TURN_MAX && shard->domain_sweep_left; i++) {
 		struct queue_domain *domain;
 
+		shard->domain_sweep_left--;
 		if (++shard->domain_sweep >= shard->domains.fresh)
 			shard->domain_sweep = 1;
 		domain = domain_at(shard, shard->domain_sweep);
 		if (domain->used && domain->recipients == 0 && !domain->queued &&
 		    domain->state != DOMAIN_RESOLVING && !domain_is_fresh(shard, domain))
 			domain_forget(shard, shard->domain_sweep);
-		if (i >= shard->domains.fresh)
-			break;
 	}
 }
 
@@ -402,6 +434,7 @@ void domains_reconfigure(struct queue_shard *shard)
 		if (!domain->used || domain->state == DOMAIN_RESOLVING)
 			continue;
 		domain_unroute(shard, domain);
+		domain_stop_release(shard, d);
 		if (domain->timed) {
 			schedule_remove(&shard->domain_timers, d);
 			domain->timed = false;

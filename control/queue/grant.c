@@ -429,7 +429,7 @@ static bool path_may_form(const struct queue_shard *shard, const struct queue_pa
 	uint32_t limit = OUTSTANDING_PER_SLOT * path_connections_max(shard, path);
 
 	/* Back-off is over: one finds out. */
-	if (path->failures)
+	if (path->failures || path->rest_us)
 		limit = 1;
 	return path->outstanding + path->loading < limit && !path->waiting_head;
 }
@@ -460,6 +460,10 @@ static unsigned path_run(struct queue_shard *shard, uint32_t p)
 			path_sleep_until(shard, p, path->blocked_until_us);
 		if (path->reroute)
 			path_wake(shard, p);
+		return 0;
+	}
+	if (path->rest_until_us > shard->now.mono_us) {
+		path_sleep_until(shard, p, path->rest_until_us);
 		return 0;
 	}
 	while (work < PATH_RUN_MAX) {

@@ -17,8 +17,9 @@
 
 /** How long a limit on connections that the site imposed is respected before one more is tried. */
 #define CAP_US (60 * US_PER_S)
-/** After a delivery that no worker could begin. */
-#define UNTRIED_WAIT_US (20 * US_PER_MS)
+/** After a delivery that no worker could begin, and after the next ones in a row. */
+#define UNTRIED_WAIT_US	    (20 * US_PER_MS)
+#define UNTRIED_WAIT_MAX_US (5 * US_PER_S)
 
 /** Transactions put off as a whole, in a row, before the path is held back. */
 #define REFUSALS_MAX 5u
@@ -108,6 +109,20 @@ static bool is_overflow(const struct delivery *delivery, const struct delivery_r
 		(recipient->enhanced.subject == 5 && recipient->enhanced.detail == 3));
 }
 
+/** What lacks (memory, ports) comes back when others are done: ask less and less often. */
+static void path_rest(struct queue_shard *shard, uint32_t p)
+{
+	struct queue_path *path = path_at(shard, p);
+
+	/* What was under way when the first one came back tells nothing new. */
+	if (path->rest_until_us > shard->now.mono_us)
+		return;
+	path->rest_us = path->rest_us ? 2 * path->rest_us : UNTRIED_WAIT_US;
+	if (path->rest_us > UNTRIED_WAIT_MAX_US)
+		path->rest_us = UNTRIED_WAIT_MAX_US;
+	path->rest_until_us = shard->now.mono_us + path->rest_us;
+}
+
 static void path_account(struct queue_shard *shard, struct loan *loan, enum verdict verdict)
 {
 	struct queue_path *path = path_at(shard, loan->path);
@@ -119,9 +134,11 @@ static void path_account(struct queue_shard *shard, struct loan *loan, enum verd
 		path->segments += delivery->measure.segments;
 		path->retransmitted += delivery->measure.retransmitted;
 	}
+	if (verdict != VERDICT_UNTRIED)
+		path->rest_us = path->rest_until_us = 0;
 	switch (verdict) {
 	case VERDICT_UNTRIED:
-		path_sleep_until(shard, loan->path, shard->now.mono_us + UNTRIED_WAIT_US);
+		path_rest(shard, loan->path);
 		break;
 	case VERDICT_CROWDED:
 		path->cap = path->slots;

@@ -21,6 +21,8 @@
 /** Messages whose deadline a new configuration moves in one turn. */
 #define RETIME_TURN_MAX 1024u
 #define SWEEP_US	US_PER_S
+/** Domains looked at in one sweep, over as many turns as it takes. */
+#define DOMAINS_SWEEP_MAX 4096u
 /** After the resolver took no more. */
 #define RESOLVER_WAIT_US (5 * US_PER_MS)
 #define SITES_MAX	 (1u << 19)
@@ -210,10 +212,11 @@ static void sweep(struct queue_shard *shard)
 {
 	if (shard->now.mono_us >= shard->audit_at_us)
 		ledger_audit(shard);
+	domains_sweep(shard);
 	if (shard->now.mono_us < shard->sweep_at_us)
 		return;
 	shard->sweep_at_us = shard->now.mono_us + SWEEP_US;
-	domains_sweep(shard);
+	shard->domain_sweep_left = DOMAINS_SWEEP_MAX;
 	paths_sweep(shard);
 	jobs_find_missed(shard);
 }
@@ -261,6 +264,8 @@ uint64_t queue_shard_next_deadline(const struct queue_shard *shard)
 	due = least(due, schedule_next(&shard->domain_timers));
 	if (shard->full_until_us > shard->now.mono_us)
 		due = least(due, shard->full_until_us);
+	if (shard->domains_releasing.head || shard->domain_sweep_left)
+		return shard->now.mono_us;
 	if (shard->domains_waiting.head)
 		due = least(due, shard->now.mono_us + RESOLVER_WAIT_US);
 	due = least(due, schedule_next(&shard->path_timers));

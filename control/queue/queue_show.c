@@ -70,7 +70,14 @@ static uint64_t why_path(const struct queue_shard *shard, const struct queue_pat
 		snprintf(why, WHY_MAX, "the spool cannot record results: no deliveries are begun");
 	else if (shard->events.count)
 		snprintf(why, WHY_MAX, "the event log cannot keep up: no deliveries are begun");
-	else if (path->failures)
+	else if (path->rest_until_us > shard->now.mono_us) {
+		snprintf(
+			why, WHY_MAX,
+			"no worker could begin the last delivery from %.63s to %.127s: the machine "
+			"is short of memory or ports, or draining",
+			path->source, site->name);
+		return path->rest_until_us;
+	} else if (path->failures)
 		snprintf(why, WHY_MAX,
 			 "one delivery finds out whether the path from %.63s to %.127s works again",
 			 path->source, site->name);

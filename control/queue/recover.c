@@ -351,25 +351,28 @@ static size_t snapshot(void *context, const struct message_id *id, void *to, siz
 	struct queue_shard *shard = context;
 	uint32_t m = index_find(&shard->index, id);
 	struct record_writer writer;
+	uint64_t rest;
 
 	if (!m || index_message(&shard->index, m)->marks & MESSAGE_FINISHED ||
 	    max < RECORD_STATE_HEADER)
 		return 0;
 	record_begin(&writer, to, max, shard->now.wall_us, 0);
+	rest = (uint64_t)index_message(&shard->index, m)->recipients * RECORD_ENTRY_FIXED;
 	for (uint32_t r = index_message(&shard->index, m)->first; r;
 	     r = index_recipient(&shard->index, r)->next) {
 		struct record_entry entry;
 
 		if (!recipient_state_entry(shard, r, &entry))
 			continue;
-		/* Texts are for people; ends must fit, and without texts they do
-		 * (MESSAGE_RECIPIENTS_MAX). Copying is to make room, when that is short. */
-		if (!spool_accepting(shard->spool))
+		/* Texts are for people: they must leave room for what all others need. And copying
+		 * is to make room, when that is short. */
+		if (!spool_accepting(shard->spool) || writer.size > writer.capacity / 8 ||
+		    writer.size + rest + RECORD_TEXT_MAX > writer.capacity)
 			entry.text_size = 0;
-		if (writer.size > writer.capacity / 8 || !record_put(&writer, &entry)) {
-			entry.text_size = 0;
-			record_put(&writer, &entry);
-		}
+		rest -= RECORD_ENTRY_FIXED;
+		/* Half of a state would take the other half's place. */
+		if (!record_put(&writer, &entry))
+			return max + 1;
 	}
 	return writer.size;
 }

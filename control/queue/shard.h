@@ -49,7 +49,8 @@ struct queue_domain {
 	uint32_t site;		    /**< of DOMAIN_ROUTED */
 	uint32_t recipients;	    /**< that name it and are not final */
 	struct slab_list waiting;   /**< recipients ROUTING */
-	struct schedule_link timer; /**< DELAYED, or in shard->domains_waiting for a look-up */
+	struct schedule_link timer; /**< DELAYED, or in shard->domains_waiting for a look-up,
+				     or in domains_releasing */
 	uint64_t until_us;
 	uint64_t next_attempt_us;
 	struct enhanced_code enhanced; /**< of DEAD and DELAYED */
@@ -57,8 +58,9 @@ struct queue_domain {
 	uint16_t failures;
 	uint8_t state; /**< enum domain_state */
 	bool used;
-	bool queued; /**< in shard->domains_waiting */
-	bool timed;  /**< on the wheel */
+	bool queued;	/**< in shard->domains_waiting */
+	bool releasing; /**< in shard->domains_releasing */
+	bool timed;	/**< on the wheel */
 };
 
 /** A domain's look-up: of the domain itself, or of each fixed host in turn. */
@@ -79,7 +81,7 @@ struct site_pool {
 	struct site_pool *next;
 	uint32_t pool; /**< index into the view */
 	unsigned count;
-	int64_t current[];
+	int64_t current[]; /**< credits, by member */
 };
 
 struct queue_site {
@@ -125,6 +127,8 @@ struct queue_path {
 	uint32_t cap;	       /**< connections that the site lately allowed; 0: unknown */
 	uint64_t cap_until_us;
 	uint64_t blocked_until_us; /**< route-level back-off */
+	uint64_t rest_until_us;	   /**< no worker could begin the last delivery */
+	uint64_t rest_us;	   /**< the last such wait; 0: there was none */
 	uint32_t failures; /**< route-level, in a row; while not 0, one delivery at a time finds out
 			    */
 	uint32_t reason;   /**< text of the last route-level failure: host NUL reply */
@@ -313,10 +317,12 @@ struct queue_shard {
 	struct slab domains;
 	struct table domains_by_name;
 	struct schedule domain_timers;
-	struct slab_list domains_waiting; /**< for a look-up to be submitted */
+	struct slab_list domains_waiting;   /**< for a look-up to be submitted */
+	struct slab_list domains_releasing; /**< whose recipients are being routed */
 	struct lookup *lookups;
 	uint32_t lookup_count;
 	uint32_t domain_sweep;
+	uint32_t domain_sweep_left; /**< to be looked at in this sweep */
 
 	struct route_memory route_memories[ROUTE_MEMORIES];
 	struct slab sites;

@@ -4,9 +4,10 @@
  * destination whose settings it has, so that a domain with settings of its own never shares a path
  * with domains that have others.
  *
- * A message's source is chosen from its pool for each site by smooth weighted round robin: over any
- * run of choices each source has its share to within one, without bursts. Sources that cannot reach
- * the site (address family), or whose path is held back while another's is not, are passed over.
+ * A message's source is chosen from its pool for each site by smooth weighted round robin: after a
+ * first choice that is drawn, each source has its share of any run to within one, without bursts.
+ * Sources that cannot reach the site (address family), or whose path is held back while another's
+ * is not, are passed over.
  */
 #include "control/queue/shard.h"
 
@@ -194,7 +195,31 @@ static uint32_t pool_find(const struct queue_settings_view *view, const char *na
 	return 0;
 }
 
-static struct site_pool *site_pool_get(struct queue_site *site, uint32_t pool, unsigned count)
+/** Many sites that each get one message must get it from all members, each by its weight: the first
+ * choice is drawn, then the rounds begin. */
+static void pool_start(struct queue_shard *shard, struct site_pool *state,
+		       const struct queue_pool *pool)
+{
+	uint64_t total = 0, drawn;
+
+	for (unsigned i = 0; i < state->count; i++) {
+		total += pool->members[i].weight;
+		state->current[i] = -(int64_t)pool->members[i].weight;
+	}
+	if (total == 0)
+		return;
+	drawn = random_u64(shard->settings.random) % total;
+	for (unsigned i = 0; i < state->count; i++) {
+		if (drawn < pool->members[i].weight) {
+			state->current[i] += (int64_t)total;
+			return;
+		}
+		drawn -= pool->members[i].weight;
+	}
+}
+
+static struct site_pool *site_pool_get(struct queue_shard *shard, struct queue_site *site,
+				       uint32_t pool, unsigned count)
 {
 	struct site_pool *state;
 
@@ -207,6 +232,7 @@ static struct site_pool *site_pool_get(struct queue_site *site, uint32_t pool, u
 		return NULL;
 	state->pool = pool;
 	state->count = count;
+	pool_start(shard, state, &shard->view->pools[pool]);
 	state->next = site->pools;
 	site->pools = state;
 	return state;
@@ -292,7 +318,7 @@ uint32_t site_choose_path(struct queue_shard *shard, uint32_t s, uint32_t m, cha
 	index = pool_find(view, name);
 	pool = &view->pools[index];
 	count = pool->member_count < POOL_MEMBERS_MAX ? pool->member_count : POOL_MEMBERS_MAX;
-	state = site_pool_get(site_at(shard, s), index, count);
+	state = site_pool_get(shard, site_at(shard, s), index, count);
 	if (count > 64)
 		members = malloc(2 * (size_t)count);
 	if (!state || !members) {

@@ -192,8 +192,8 @@ void spool_set_relocator(struct spool *spool,
  * reclaimed in log order only, and live messages are not copied forward, so that one stuck message
  * can hold many segments. Both are called from spool_turn; set once after opening.
  * @param snapshot write the message's whole present state as one state record, which makes all
- * earlier ones superfluous, to `to` (at most max bytes). @return its size, or 0: nothing to keep
- * (it is finished)
+ * earlier ones superfluous, to `to` (at most max bytes). @return its size; 0: nothing to keep (it
+ * is finished); more than max: it does not fit
  * @param note write the present note. @return its size, or 0: there is none
  */
 void spool_set_snapshots(struct spool *spool,

@@ -310,6 +310,111 @@ static void untried(struct house *house, struct delivery *delivery,
 	}
 }
 
+static unsigned refusals;
+
+static void never_begun(struct house *house, struct delivery *delivery,
+			struct delivery_recipient *recipient)
+{
+	(void)house;
+	house_set_result(recipient, OUTCOME_DEFERRED, PHASE_ROUTE, 0, "4.3.2", "no memory");
+	delivery->hosts_tried = 0;
+	delivery->host = NULL;
+	refusals++;
+}
+
+/* Ten messages behind one that cannot begin: asked at 20, 40, 80 ms …, then each 5 s. */
+static void a_path_that_no_worker_can_begin_is_asked_less_and_less_often(void **state)
+{
+	static struct house house;
+	char why[600];
+	struct message_id id;
+	uint64_t steps;
+
+	house_init(&house, 44);
+	house.decide = never_begun;
+	refusals = 0;
+	house_start(&house);
+	submit_many(&house, 10, "x@c.example", 100);
+	id = house_send(&house, "", "x@c.example");
+	steps = house.steps;
+	house_run(&house, 60 * HOUSE_SECOND);
+	assert_in_range(refusals, 10, 60);
+	assert_true(house.steps - steps < 2000);
+	assert_non_null(strstr(house_why(&house, &id, why, sizeof(why)), "no worker could begin"));
+	house.decide = NULL;
+	assert_true(house_run_dry(&house, 10 * HOUSE_SECOND));
+	assert_int_equal(house_events_of(&house, EVENT_TRANSIENT_FAILURE, NULL), 0);
+	house_finish(&house);
+}
+
+static void the_first_source_of_a_site_is_drawn_by_weight(void **state)
+{
+	static struct house house;
+	unsigned first[2] = {0};
+
+	house_init(&house, 45);
+	house.sources[1] = house.sources[0];
+	snprintf(house.sources[1].name, sizeof(house.sources[1].name), "second");
+	house.view.source_count = 2;
+	house.members[0] = (struct queue_pool_member){.source = 0, .weight = 3};
+	house.members[1] = (struct queue_pool_member){.source = 1, .weight = 1};
+	house.pools[0].member_count = 2;
+	house_start(&house);
+	for (unsigned i = 0; i < 200; i++) {
+		char address[64];
+
+		snprintf(address, sizeof(address), "x@site%u.example", i);
+		house_send(&house, "", address);
+	}
+	assert_true(house_run_dry(&house, 60 * HOUSE_SECOND));
+	for (uint32_t p = 1; p < house.shard->paths.fresh; p++) {
+		const struct queue_path *path = slab_at(&house.shard->paths, p);
+
+		first[path->source_index] += (unsigned)path->delivered;
+	}
+	assert_int_equal(first[0] + first[1], 200);
+	assert_in_range(first[1], 25, 75);
+	house_finish(&house);
+}
+
+static unsigned routing(const struct house *house)
+{
+	uint64_t states[RECIPIENT_STATE_COUNT];
+
+	index_count(&house->shard->index, states);
+	return (unsigned)states[RECIPIENT_ROUTING];
+}
+
+/* One look-up answers for all that wait: they must not hold up the others' turn. */
+static void a_domain_with_many_recipients_is_released_in_parts(void **state)
+{
+	static struct house house;
+	const unsigned count = 3000;
+	unsigned most = 0, before = count;
+
+	house_init(&house, 48);
+	house.keep_no_books = true;
+	house.worker_chunks = 16384;
+	house_start(&house);
+	resolver_sim_set_latency(house.resolver, 600 * HOUSE_SECOND);
+	submit_many(&house, count, "x@c.example", 100);
+	house_run(&house, 60 * HOUSE_SECOND);
+	assert_int_equal(routing(&house), count);
+	for (unsigned i = 0; i < 100000 && before > 0; i++) {
+		unsigned now;
+
+		house_step(&house, 10000);
+		now = routing(&house);
+		if (before - now > most)
+			most = before - now;
+		before = now;
+	}
+	assert_in_range(most, 1, 1024);
+	assert_true(house_run_dry(&house, 60 * HOUSE_SECOND));
+	assert_int_equal(house_ledger(&house).delivered, count);
+	house_finish(&house);
+}
+
 static void what_no_worker_could_begin_is_no_attempt(void **state)
 {
 	static struct house house;
@@ -696,6 +801,9 @@ int main(void)
 		cmocka_unit_test(greylisting_does_not_hold_others_back),
 		cmocka_unit_test(a_message_removed_while_under_way_is_not_tried_again),
 		cmocka_unit_test(what_no_worker_could_begin_is_no_attempt),
+		cmocka_unit_test(a_path_that_no_worker_can_begin_is_asked_less_and_less_often),
+		cmocka_unit_test(the_first_source_of_a_site_is_drawn_by_weight),
+		cmocka_unit_test(a_domain_with_many_recipients_is_released_in_parts),
 		cmocka_unit_test(the_rate_is_kept_and_says_when),
 		cmocka_unit_test(bodies_stay_within_their_budget),
 		cmocka_unit_test(full_tables_refuse_and_recover),

@@ -170,6 +170,36 @@ static void a_result_without_room_waits_and_is_told_when_it_is_durable(void **st
 	house_finish(&house);
 }
 
+/* A state that is cut would stand for the whole one, and its recipients would be served again. */
+static void a_snapshot_is_whole_or_none(void **state)
+{
+	static struct house house;
+	const size_t need = RECORD_STATE_HEADER + (size_t)RECIPIENTS * RECORD_ENTRY_FIXED;
+	uint8_t *buffer = malloc(1 << 20);
+	struct record_reader reader;
+	struct spool *spool;
+	struct message_id id;
+	char *recipients = many_recipients(1);
+	unsigned entries = 0;
+
+	(void)state;
+	start(&house, 7, 6);
+	id = house_send(&house, "s@from.example", recipients);
+	house_run(&house, 10 * HOUSE_SECOND);
+	assert_int_equal(house_ledger(&house).delivered, RECIPIENTS);
+	spool = house.shard->spool;
+	assert_int_equal(spool->snapshot(spool->snapshot_context, &id, buffer, need), need);
+	assert_int_equal(record_open(&reader, buffer, need), 0);
+	for (struct record_entry entry; record_next(&reader, &entry) > 0;)
+		entries += entry.result == RECORD_RESULT_DELIVERED;
+	assert_int_equal(entries, RECIPIENTS);
+	assert_true(spool->snapshot(spool->snapshot_context, &id, buffer, need - 1) > need - 1);
+	assert_true(spool->snapshot(spool->snapshot_context, &id, buffer, 1 << 20) > need);
+	free(recipients);
+	free(buffer);
+	house_finish(&house);
+}
+
 /* What is durable must not fail any more: the id is taken, and its place in the table, before. */
 static void an_id_is_taken_before_the_commit(void **state)
 {
@@ -203,6 +233,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_full_spool_delivers_nothing_that_it_cannot_record),
+		cmocka_unit_test(a_snapshot_is_whole_or_none),
 		cmocka_unit_test(an_id_is_taken_before_the_commit),
 		cmocka_unit_test(a_result_without_room_waits_and_is_told_when_it_is_durable),
 	};
