@@ -16,6 +16,7 @@ bool steering_check(struct steering_check *check, enum nic_steering way,
 {
 	uint64_t home = now->home - check->judged.home;
 	uint64_t elsewhere = now->elsewhere - check->judged.elsewhere;
+	unsigned long long all, missed;
 
 	if (way == NIC_STEERING_FLOW_RULES) {
 		home = now->ruled_home - check->judged.ruled_home;
@@ -29,8 +30,9 @@ bool steering_check(struct steering_check *check, enum nic_steering way,
 	check->judged = *now;
 	if (elsewhere * 100 <= (home + elsewhere) * STEERING_MISS_PERCENT)
 		return true;
+	all = home + elsewhere;
+	missed = elsewhere;
 	snprintf(reason, 128, "%s does not hold: %llu of %llu packets came in at another queue",
-		 nic_steering_name(way), (unsigned long long)elsewhere,
-		 (unsigned long long)(home + elsewhere));
+		 nic_steering_name(way), missed, all);
 	return false;
 }

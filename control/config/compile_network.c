@@ -5,6 +5,7 @@
 #include "dataplane/net/local.h"
 #include "dataplane/net/net.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -150,6 +151,7 @@ static bool add_address(struct configuration *c, const struct lyd_node *node,
 	struct document *document = &c->document;
 	const char *why = not_a_host(&address->address, address->prefix_length);
 	const struct view_address *same = config_find_address(c, &address->address, -1);
+	struct view_address *addresses = (struct view_address *)(uintptr_t)c->view.addresses;
 	char text[IP_ADDRESS_TEXT];
 
 	ip_format(&address->address, text);
@@ -163,7 +165,8 @@ static bool add_address(struct configuration *c, const struct lyd_node *node,
 		return false;
 	}
 	*address_slot(c, &address->address) = c->view.address_count + 1;
-	((struct view_address *)(uintptr_t)c->view.addresses)[c->view.address_count++] = *address;
+	assert(addresses != NULL);
+	addresses[c->view.address_count++] = *address;
 	return true;
 }
 

@@ -3,6 +3,7 @@
 
 #include "drivers/nic/port_private.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pcap/pcap.h>
 #include <pthread.h>
@@ -152,7 +153,8 @@ struct nic_capture *nic_capture_open(const struct nic_capture_settings *settings
 	}
 	memset(capture, 0, sizeof(*capture));
 	capture->port_count = settings->port_count;
-	memcpy(capture->ports, settings->ports, settings->port_count * sizeof(capture->ports[0]));
+	for (unsigned p = 0; p < settings->port_count; p++)
+		capture->ports[p] = settings->ports[p];
 	capture->queues = settings->queues;
 	capture->size_max = settings->size_max;
 	capture->fd = -1;
@@ -316,8 +318,10 @@ static int write_packets(struct nic_capture *capture, struct rte_mbuf **packets,
 	uint64_t before = atomic_load_explicit(&capture->bytes, memory_order_relaxed);
 	uint64_t expected = 0;
 
-	for (unsigned i = 0; i < count; i++)
+	for (unsigned i = 0; i < count; i++) {
+		assert(packets[i] != NULL);
 		expected += rte_pktmbuf_pkt_len(packets[i]);
+	}
 	errno = 0;
 	ssize_t written = rte_pcapng_write_packets(capture->file, packets, (uint16_t)count);
 
@@ -340,6 +344,7 @@ static unsigned fitting(const struct nic_capture *capture, struct rte_mbuf **pac
 	uint64_t size = atomic_load_explicit(&capture->bytes, memory_order_relaxed);
 
 	for (unsigned i = 0; i < count; i++) {
+		assert(packets[i] != NULL);
 		size += rte_pktmbuf_pkt_len(packets[i]);
 		if (size + BLOCK_OVERHEAD > capture->size_max)
 			return i;
@@ -352,7 +357,7 @@ int nic_capture_write(struct nic_capture *capture)
 	int total = 0;
 
 	for (uint16_t q = 0; q < capture->queues; q++) {
-		struct rte_mbuf *packets[BURST];
+		struct rte_mbuf *packets[BURST] = {NULL};
 		unsigned count = rte_ring_dequeue_burst(capture->queue[q].ring, (void **)packets,
 							BURST, NULL);
 		unsigned fit = fitting(capture, packets, count);
