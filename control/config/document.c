@@ -2,9 +2,25 @@
 /* A configuration's tree, its lines and its errors. */
 #include "control/config/document.h"
 
+#include "dataplane/smtp/utf8.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+/* What it quotes may be no UTF-8, or is cut within a character; JSON takes neither. */
+static void make_utf8(char *text)
+{
+	size_t size = strlen(text);
+
+	for (size_t at = 0; at < size;) {
+		unsigned length = utf8_sequence((const uint8_t *)text + at, size - at);
+
+		if (length == 0)
+			text[at] = '?';
+		at += length > 0 ? length : 1;
+	}
+}
 
 static void add_error(struct document *document, unsigned line, const char *path,
 		      const char *format, va_list arguments)
@@ -19,6 +35,8 @@ static void add_error(struct document *document, unsigned line, const char *path
 	snprintf(error->file, sizeof(error->file), "%s", document->file);
 	snprintf(error->path, sizeof(error->path), "%s", path);
 	vsnprintf(error->reason, sizeof(error->reason), format, arguments);
+	make_utf8(error->path);
+	make_utf8(error->reason);
 }
 
 void document_error(struct document *document, unsigned line, const char *path, const char *format,

@@ -97,14 +97,18 @@ static int prepare_directories(const struct config_system *system, char *error)
 {
 	char parent[PATH_MAX];
 	const char *directories[] = {system->state_directory, system->event_directory,
-				     system->spool_directory, system->capture_directory};
+				     system->spool_directory};
+	int code;
 
 	for (size_t i = 0; i < sizeof(directories) / sizeof(directories[0]); i++) {
-		int code = privileges_prepare_directory(directories[i], system->user, true, error);
-
+		code = privileges_prepare_directory(directories[i], system->user, true, error);
 		if (code < 0)
 			return code;
 	}
+	/* Captures may well go to a directory of others, such as /tmp. */
+	code = privileges_prepare_directory(system->capture_directory, system->user, false, error);
+	if (code < 0)
+		return code;
 	const char *files[] = {system->log_file, system->management_socket};
 
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
@@ -114,8 +118,7 @@ static int prepare_directories(const struct config_system *system, char *error)
 		if (!slash || slash == parent)
 			continue;
 		*slash = '\0';
-		int code = privileges_prepare_directory(parent, system->user, false, error);
-
+		code = privileges_prepare_directory(parent, system->user, false, error);
 		if (code < 0)
 			return code;
 	}

@@ -32,14 +32,17 @@ void net_hand_round(struct net_stack *stack, struct frame *frame)
 	stack->settings.hand_off(stack->settings.hand_off_context, UINT16_MAX, frame);
 }
 
-/* The self check of steering: did the frame come in where the model says? */
+/* The self check of steering: did the frame come in where the model says? What has options is not
+ * judged: a card need not look behind them, and a peer could end the steering of all by it. */
 static void count_arrival(struct net_stack *stack, const struct net_packet *packet, uint16_t owner)
 {
 	struct net_arrivals *arrivals = &stack->arrivals[packet->port];
+	bool v4 = ip_is_v4(&packet->source);
 	bool home = owner == stack->settings.worker;
-	bool ruled =
-		load16(packet->payload) == NET_STEERED_PORT && net_owner_term(&packet->source) == 0;
+	bool ruled = v4 && load16(packet->payload) == NET_STEERED_PORT;
 
+	if (packet->payload != packet->ip + (v4 ? IPV4_HEADER : IPV6_HEADER))
+		return;
 	stack->counters.arrived_home += home;
 	stack->counters.arrived_elsewhere += !home;
 	arrivals->home += home;

@@ -104,12 +104,12 @@ uint16_t net_owner_of(const struct ip_address *remote, uint16_t local_port, uint
 
 /** The remote port of connections for which a port can have masked rules. */
 #define NET_STEERED_PORT 25
-/** Where TCP frames of one port came in: at their owner's queue, or at another's (and went through
- * the hand-off ring). The self check of steering. */
+/** Where TCP frames of one port (without IP options) came in: at their owner's queue, or at
+ * another's (and went through the hand-off ring). The self check of steering. */
 struct net_arrivals {
 	uint64_t home;
 	uint64_t elsewhere;
-	/* Of these, from NET_STEERED_PORT and without an address term: what rules can steer. */
+	/* Of these, IPv4 from NET_STEERED_PORT: what rules steer (IPv6 where the card can). */
 	uint64_t ruled_home;
 	uint64_t ruled_elsewhere;
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Every error names line, path and reason; all of a file are found at once. */
 #include "control/config/config.h"
+#include "dataplane/smtp/utf8.h"
 #include "tests/unit/config/example.h"
 
 #include <setjmp.h>
@@ -51,6 +52,31 @@ static void assert_all(const struct wrong *wrong, size_t count)
 		assert_wrong(&wrong[i]);
 }
 #define ALL(wrong) assert_all(wrong, sizeof(wrong) / sizeof((wrong)[0]))
+
+/* An answer in JSON cannot hold anything else: the operator would see no reason at all. */
+static void errors_are_utf8_whatever_the_file_is(void **state)
+{
+	static const char *const texts[] = {
+		"system { hostname \"m\xfcller\"; workers 0; }",
+		"system { \xe4 1; }",
+		"port \"\xff\" { mtu 1; }",
+		/* The reason quotes 60 octets: half of a character. */
+		"system { workers "
+		"\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\xc3\xa4\"; }",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		assert_null(config_load_text(texts[i], "test.conf", &errors));
+		assert_true(errors.count > 0);
+		for (unsigned n = 0; n < errors.count; n++) {
+			const struct config_error *e = &errors.errors[n];
+
+			assert_true(utf8_is_valid(e->reason, strlen(e->reason)));
+			assert_true(utf8_is_valid(e->path, strlen(e->path)));
+		}
+	}
+}
 
 static void syntax(void **state)
 {
@@ -301,6 +327,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(syntax),
+		cmocka_unit_test(errors_are_utf8_whatever_the_file_is),
 		cmocka_unit_test(unknown_words_come_with_the_nearest_known),
 		cmocka_unit_test(values_say_what_they_must_be),
 		cmocka_unit_test(what_is_missing_is_named_with_its_place),

@@ -526,6 +526,40 @@ static void an_ipv6_owner_depends_on_the_remote_address_too(void **state)
 	harness_destroy(h);
 }
 
+/* A card need not look behind options: were these counted, any peer could end the port's steering.
+ * And whether it takes rules for IPv6 is left to it. */
+static void steering_is_judged_by_packets_without_options_alone(void **state)
+{
+	struct harness_options options = {.v6 = true, .worker = 0, .worker_count = 4};
+	struct harness *h = quiet(&options);
+	const struct net_arrivals *arrivals = net_stack_arrivals(h->stack, 0);
+
+	for (uint16_t port = 1024; port < 1024 + 128; port++) {
+		uint8_t packet[IPV6_HEADER + 8 + TCP_HEADER] = {0};
+
+		ipv6(packet, "fd00::2", "fd00::1", 60, 64, 8 + TCP_HEADER);
+		packet[IPV6_HEADER] = PROTOCOL_TCP; /* destination options, PadN */
+		packet[IPV6_HEADER + 2] = 1;
+		packet[IPV6_HEADER + 3] = 4;
+		store16(packet + IPV6_HEADER + 8, port);
+		store16(packet + IPV6_HEADER + 10, 25);
+		harness_feed(h, packet, sizeof(packet));
+	}
+	assert_int_equal(COUNTER(h, handed_off), 96);
+	assert_int_equal(arrivals->home + arrivals->elsewhere, 0);
+	for (uint16_t port = 1024; port < 1024 + 128; port++) {
+		uint8_t packet[IPV6_HEADER + TCP_HEADER] = {0};
+
+		ipv6(packet, "fd00::2", "fd00::1", PROTOCOL_TCP, 64, TCP_HEADER);
+		store16(packet + IPV6_HEADER, 25);
+		store16(packet + IPV6_HEADER + 2, port);
+		harness_feed(h, packet, sizeof(packet));
+	}
+	assert_int_equal(arrivals->home + arrivals->elsewhere, 128);
+	assert_int_equal(arrivals->ruled_home + arrivals->ruled_elsewhere, 0);
+	harness_destroy(h);
+}
+
 static void a_handed_frame_is_never_handed_on(void **state)
 {
 	struct harness_options options = {.worker = 1, .worker_count = 2};
@@ -629,6 +663,7 @@ int main(void)
 		cmocka_unit_test(a_vlan_is_stripped_and_added_and_others_are_dropped),
 		cmocka_unit_test(segments_go_to_their_owner_and_icmp_errors_by_the_inner_ports),
 		cmocka_unit_test(an_ipv6_owner_depends_on_the_remote_address_too),
+		cmocka_unit_test(steering_is_judged_by_packets_without_options_alone),
 		cmocka_unit_test(a_handed_frame_is_never_handed_on),
 		cmocka_unit_test(arp_replies_go_round_to_all_workers),
 		cmocka_unit_test(a_port_that_found_a_checksum_wrong_is_believed),
