@@ -167,6 +167,8 @@ static void measure(struct net_stack *stack, struct tcb *tcb, const struct tcp_s
 	else if (s->has_timestamp && (tcb->flags & TCB_TIMESTAMPS) != 0 && s->ts_ecr != 0 &&
 		 ms < 60000)
 		rtt_sample(tcb, ms * 1000 + 1000);
+	else /* it may have been slow and not lost */
+		tcb->rttvar_us = TCP_RTO_AFTER_SYN_US;
 }
 
 /* The handshake is complete; what is common to both sides. */

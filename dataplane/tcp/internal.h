@@ -19,6 +19,7 @@
 #define TCP_OOO_CHUNKS_MIN    32u /* a connection; more for large windows */
 #define TCP_OOO_CHUNKS_MAX    2048u
 #define TCP_RTO_INITIAL_US    1000000u /* RFC 6298, 2.1 */
+#define TCP_RTO_AFTER_SYN_US  3000000u /* RFC 6298, 5.7 */
 #define TCP_RTO_MIN_US	      200000u
 #define TCP_RTO_MAX_US	      60000000u
 #define TCP_SYN_WINDOW_MAX    65535u /* never scaled */

@@ -24,7 +24,7 @@ void rtt_sample(struct tcb *tcb, uint32_t rtt_us)
 
 uint32_t rtt_timeout_us(const struct tcb *tcb)
 {
-	uint64_t rto = TCP_RTO_INITIAL_US;
+	uint64_t rto = tcb->rttvar_us != 0 ? tcb->rttvar_us : TCP_RTO_INITIAL_US;
 
 	if (tcb->srtt_us != 0) {
 		/* The variance term is never below the minimum: a delayed ACK must not fire it. */

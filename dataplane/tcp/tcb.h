@@ -121,8 +121,8 @@ struct tcb {
 	/* Round trip, timestamps, window and loss bookkeeping. */
 	uint32_t cwnd; /* bytes */
 	uint32_t ssthresh;
-	uint32_t srtt_us; /* 0: no sample yet */
-	uint32_t rttvar_us;
+	uint32_t srtt_us;   /* 0: no sample yet */
+	uint32_t rttvar_us; /* without a sample: the timeout until there is one; 0: the usual */
 	uint32_t min_rtt_us;
 	uint32_t ts_recent;	/* RFC 7323, 4.3 */
 	uint32_t ts_recent_ms;	/* when it was taken */
