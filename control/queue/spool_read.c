@@ -64,7 +64,7 @@ struct reader *reader_take(struct spool *spool, bool own)
 
 	for (unsigned i = from; i < to; i++) {
 		struct reader *reader = &spool->readers[i];
-		uint8_t *buffer = reader->buffer;
+		uint8_t *buffer;
 
 		if (reader->busy || !make_buffer(spool, reader))
 			continue;
