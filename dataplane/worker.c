@@ -417,6 +417,8 @@ static bool create_parts(struct worker *worker, const struct worker_settings *se
 		.random = &worker->random,
 		.hand_off = settings->count > 1 ? hand_off : NULL,
 		.hand_off_context = worker,
+		.ecn = settings->tcp_ecn,
+		.keepalive_s = settings->tcp_keepalive_s,
 	};
 	memcpy(stack.offloads, settings->offloads, sizeof(stack.offloads));
 	worker->stack = net_stack_create(&stack, now);

@@ -33,7 +33,9 @@ struct worker_settings {
 	struct worker_link link; /**< the caller's; worker_ring_slots() deep; outlives the worker */
 	struct net_port_offloads offloads[NET_PORTS_MAX];
 	struct frame_pool *frames;
-	uint64_t random_seed; /**< 0: from the operating system */
+	bool tcp_ecn;		  /**< offered on connections that we open */
+	uint32_t tcp_keepalive_s; /**< 0: never */
+	uint64_t random_seed;	  /**< 0: from the operating system */
 };
 
 /** How many records may be outstanding between a worker and its shard, either way. */

@@ -255,15 +255,18 @@ static unsigned put_piece(FILE *out, const struct column *column, const char *te
 	return GAP + (column->is_number ? 0 : room);
 }
 
-/* As many lines as the longest cell takes. */
-static void put_row(FILE *out, const struct table *table, const char *const *texts)
+/* As many lines as the longest cell takes. @param titles the heading, else the row that was taken
+ */
+static void put_row(FILE *out, const struct table *table, bool titles)
 {
 	const char *rest[COLUMNS_MAX];
 	unsigned blanks;
 	bool more = true;
 
-	for (unsigned c = 0; c < table->count; c++)
-		rest[c] = texts[c];
+	for (unsigned c = 0; c < COLUMNS_MAX; c++)
+		rest[c] = c >= table->count ? ""
+			  : titles	    ? table->columns[c].title
+					    : table->cells[c];
 	while (more) {
 		more = false;
 		blanks = 0;
@@ -320,7 +323,6 @@ static void put_left_out(FILE *out, const struct table *table, unsigned width)
 void table_print(FILE *out, const json_t *rows, const json_t *columns, unsigned width)
 {
 	struct table table;
-	const char *texts[COLUMNS_MAX];
 	const json_t *row;
 	size_t i;
 
@@ -336,15 +338,11 @@ void table_print(FILE *out, const json_t *rows, const json_t *columns, unsigned 
 		}
 	}
 	fit(&table, width);
-	for (unsigned c = 0; c < table.count; c++)
-		texts[c] = table.columns[c].title;
-	put_row(out, &table, texts);
-	for (unsigned c = 0; c < table.count; c++)
-		texts[c] = table.cells[c];
+	put_row(out, &table, true);
 	json_array_foreach(rows, i, row)
 	{
 		take_row(&table, row);
-		put_row(out, &table, texts);
+		put_row(out, &table, false);
 		put_below(out, &table, width);
 	}
 	put_left_out(out, &table, width);

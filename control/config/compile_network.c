@@ -164,6 +164,7 @@ static bool add_address(struct configuration *c, const struct lyd_node *node,
 				  c->ports[same->port].name, text);
 		return false;
 	}
+	assert(c->view.addresses != NULL); /* whoever adds was counted */
 	*address_slot(c, &address->address) = c->view.address_count + 1;
 	assert(addresses != NULL);
 	addresses[c->view.address_count++] = *address;

@@ -2,6 +2,7 @@
 /* system, spool and certificates: what the daemon needs to start. */
 #include "control/config/compile.h"
 #include "control/config/units.h"
+#include "drivers/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +45,15 @@ static void compile_idle(struct configuration *c, const struct lyd_node *system)
 			c->system.idle = (enum idle_strategy)i;
 	}
 	c->system.idle_sleep_max_us = config_number(&c->document, system, "idle-sleep-max");
+}
+
+static void compile_tcp(struct configuration *c, const struct lyd_node *system)
+{
+	const struct lyd_node *tcp = document_child(&c->document, system, "tcp");
+
+	c->system.tcp_ecn = strcmp(document_value(&c->document, tcp, "ecn"), "active") == 0;
+	c->system.tcp_keepalive_s =
+		(uint32_t)(config_number(&c->document, tcp, "keepalive") / US_PER_S);
 }
 
 static void compile_memory(struct configuration *c, const struct lyd_node *system)
@@ -149,6 +159,7 @@ void config_compile_system(struct configuration *c)
 	c->system.drain_timeout_us = config_number(document, system, "drain-timeout");
 	compile_cores(c, system);
 	compile_idle(c, system);
+	compile_tcp(c, system);
 	compile_memory(c, system);
 	compile_logs(c, system);
 	compile_management(c, system);

@@ -58,6 +58,8 @@ struct config_system {
 	unsigned shard_count;		    /**< workers are dealt to shards round robin */
 	enum idle_strategy idle;
 	uint64_t idle_sleep_max_us;
+	bool tcp_ecn;			    /**< offer it, not only take it up */
+	uint32_t tcp_keepalive_s;	    /**< 0: never */
 	bool hugepages;			    /**< false: --no-huge */
 	uint64_t memory_bytes;		    /**< DPDK memory in all */
 	uint64_t chunk_memory_bytes;	    /**< a worker's chunks */

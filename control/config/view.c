@@ -195,6 +195,8 @@ unsigned config_needs_restart(const struct configuration *old, const struct conf
 	differ_number(&d, "system sessions-out", a->sessions_out, b->sessions_out);
 	differ_number(&d, "system idle", a->idle, b->idle);
 	differ_number(&d, "system idle-sleep-max", a->idle_sleep_max_us, b->idle_sleep_max_us);
+	differ_number(&d, "system tcp ecn", a->tcp_ecn, b->tcp_ecn);
+	differ_number(&d, "system tcp keepalive", a->tcp_keepalive_s, b->tcp_keepalive_s);
 	differ_text(&d, "system user", a->user, b->user);
 	differ_text(&d, "system state-directory", a->state_directory, b->state_directory);
 	differ_text(&d, "system management socket", a->management_socket, b->management_socket);

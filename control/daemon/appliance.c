@@ -283,6 +283,8 @@ static int create_worker(struct appliance *appliance, unsigned index, const stru
 			appliance->shards[index % appliance->shard_count].shard),
 		.link = thread->link,
 		.frames = &thread->frames.pool,
+		.tcp_ecn = system->tcp_ecn,
+		.tcp_keepalive_s = system->tcp_keepalive_s,
 	};
 
 	for (unsigned p = 0; p < appliance->port_count; p++) {

@@ -3,7 +3,9 @@
 #ifndef MILLRACE_TESTS_UNIT_CONFIG_EXAMPLE_H
 #define MILLRACE_TESTS_UNIT_CONFIG_EXAMPLE_H
 
-#define EXAMPLE_SYSTEM "system { hostname relay.example.net; workers 2; memory 512m; }\n"
+#define EXAMPLE_SYSTEM                                                  \
+	"system { hostname relay.example.net; workers 2; memory 512m; " \
+	"tcp { ecn active; keepalive 2h; } }\n"
 #define EXAMPLE_PORTS                                                                           \
 	"port inside { device \"net_af_packet0,iface=mrp0,qpairs=2\"; address 192.0.2.10/24;\n" \
 	"    address 2001:db8:1::10/64 { vlan 7; } route 0.0.0.0/0 192.0.2.1;\n"                \

@@ -66,6 +66,8 @@ static void system_settings_and_defaults(void **state)
 	assert_int_equal(s->shard_count, 1);
 	assert_int_equal(s->idle, IDLE_SLEEP);
 	assert_int_equal(s->idle_sleep_max_us, 1000);
+	assert_true(s->tcp_ecn);
+	assert_int_equal(s->tcp_keepalive_s, 7200);
 	assert_true(s->hugepages);
 	assert_int_equal(s->memory_bytes, 512u << 20);
 	assert_int_equal(s->chunk_memory_bytes, 128u << 20);
@@ -349,10 +351,12 @@ static void what_needs_a_restart_is_named(void **state)
 	struct configuration *a = load(EXAMPLE), *b, *d;
 	char lines[4][256];
 
-	b = load("system { hostname other.example.net; workers 1; memory 512m; }" EXAMPLE_PORTS
-			 EXAMPLE_CERTIFICATE EXAMPLE_LISTENER EXAMPLE_SOURCES EXAMPLE_REST);
-	d = load("system { hostname other.example.net; workers 2; memory 512m; }" EXAMPLE_PORTS
-			 EXAMPLE_CERTIFICATE EXAMPLE_LISTENER EXAMPLE_SOURCES EXAMPLE_REST);
+	b = load(
+		"system { hostname other.example.net; workers 1; memory 512m; tcp { ecn active; keepalive 2h; } }" EXAMPLE_PORTS
+			EXAMPLE_CERTIFICATE EXAMPLE_LISTENER EXAMPLE_SOURCES EXAMPLE_REST);
+	d = load(
+		"system { hostname other.example.net; workers 2; memory 512m; tcp { ecn active; keepalive 2h; } }" EXAMPLE_PORTS
+			EXAMPLE_CERTIFICATE EXAMPLE_LISTENER EXAMPLE_SOURCES EXAMPLE_REST);
 	assert_int_equal(config_needs_restart(a, a, lines, 4), 0);
 	assert_int_equal(config_needs_restart(a, b, lines, 4), 2);
 	assert_string_equal(lines[0], "system workers: 2 -> 1");
