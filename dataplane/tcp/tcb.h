@@ -313,7 +313,7 @@ struct board_pool {
 
 struct table_line {
 	struct {
-		uint32_t tag;	/* low 32 bits of the hash; its low bits name the home line */
+		uint32_t tag;	/* low 32 bits of the hash; they name the home line */
 		uint32_t index; /* TCB index + 1; 0: empty */
 	} slots[TABLE_LINE];
 };
@@ -321,7 +321,7 @@ static_assert(sizeof(struct table_line) == 64, "one cache line");
 
 struct tcp_table {
 	struct table_line *lines;
-	uint32_t mask; /* lines - 1 */
+	uint32_t count; /* of lines */
 	uint32_t used;
 };
 
