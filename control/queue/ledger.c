@@ -307,7 +307,7 @@ void records_turn(struct queue_shard *shard)
 		left = UNWRITTEN_TURN_MAX;
 	/* Each is the message's whole state, so their order does not matter; and what ends messages
 	 * goes where nothing else does. */
-	while (left-- > 0) {
+	while (left-- > 0 && shard->unwritten.head != NULL) {
 		struct recording *recording = shard->unwritten.head;
 		int result = append_kept(shard, recording);
 

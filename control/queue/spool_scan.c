@@ -39,12 +39,17 @@ static int64_t read_now(struct recovery *recovery, struct disk_file *file, uint6
 static void read_blocks(struct recovery *recovery, struct disk_file *file, uint64_t offset,
 			uint8_t *to, uint64_t size)
 {
-	for (uint64_t at = 0; at < size; at += SPOOL_BLOCK)
-		if (read_now(recovery, file, offset + at, to + at, SPOOL_BLOCK) != SPOOL_BLOCK &&
-		    read_now(recovery, file, offset + at, to + at, SPOOL_BLOCK) != SPOOL_BLOCK) {
-			memset(to + at, 0, SPOOL_BLOCK);
-			recovery->spool->statistics.read_errors++;
-		}
+	for (uint64_t at = 0; at < size; at += SPOOL_BLOCK) {
+		bool good = false;
+
+		for (unsigned tries = 0; tries < 2 && !good; tries++)
+			good = read_now(recovery, file, offset + at, to + at, SPOOL_BLOCK) ==
+			       SPOOL_BLOCK;
+		if (good)
+			continue;
+		memset(to + at, 0, SPOOL_BLOCK);
+		recovery->spool->statistics.read_errors++;
+	}
 }
 
 static void fill_window(struct recovery *recovery, struct disk_file *file)
@@ -319,7 +324,12 @@ void scan_segment(struct recovery *recovery, struct found_segment *found)
 			judge_end(recovery, found, offset, verdict, &e);
 			return;
 		}
-		judge(recovery, found->slot, next, 0, &batch);
+		if (judge(recovery, found->slot, next, 0, &batch) != SPOOL_BATCH_VALID ||
+		    batch == NULL) {
+			recovery->error =
+				-EIO; /* it was valid a moment ago: the disk is not sane */
+			return;
+		}
 		if (batch->number >= e.void_from) {
 			judge_end(recovery, found, offset, verdict, &e);
 			return;

@@ -182,7 +182,7 @@ static void enqueue(struct net_stack *stack, struct neighbour *n, struct frame *
 	if (n->queued == NEIGHBOUR_QUEUE) { /* RFC 4861, 7.2.2: the newest replaces the oldest */
 		stack->counters.drop_neighbour_failed++;
 		frame_free(stack->settings.frames, n->queue[0]);
-		memmove(&n->queue[0], &n->queue[1], sizeof(n->queue) - sizeof(n->queue[0]));
+		memmove(&n->queue[0], &n->queue[1], (NEIGHBOUR_QUEUE - 1) * sizeof(struct frame *));
 		n->queued--;
 	}
 	n->queue[n->queued++] = frame;
