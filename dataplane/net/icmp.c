@@ -166,7 +166,6 @@ void icmp6_input(struct net_stack *stack, const struct net_packet *packet)
 	}
 	if (p[0] == ICMP6_LISTENER_QUERY) {
 		mld_query(stack, packet);
-		net_hand_round(stack, packet->frame); /* one of us answers */
 		return;
 	}
 	if (packet->destination.bytes[0] == 0xff) /* RFC 4443, 2.4(e.3): groups get no answer */

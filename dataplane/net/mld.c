@@ -63,7 +63,11 @@ void mld_query(struct net_stack *stack, const struct net_packet *packet)
 	if (packet->hop_limit != 1 || packet->source.bytes[0] != 0xfe ||
 	    (packet->source.bytes[1] & 0xc0) != 0x80 || packet->length < 24)
 		return;
-	if (stack->settings.worker != 0 || stack->mld_next < stack->local.address_count)
+	if (stack->settings.worker != 0) { /* one of us answers */
+		net_hand_off(stack, 0, packet->frame);
+		return;
+	}
+	if (stack->mld_next < stack->local.address_count)
 		return; /* a round of reports is under way already */
 	stack->mld_next = 0;
 	stack->mld_us = stack->now_us + REPORT_INTERVAL;

@@ -213,11 +213,34 @@ static void rfc_3810_our_groups_are_reported_with_the_announcement_and_when_aske
 	harness_destroy(h);
 }
 
+/* A query from the Internet must not cost each worker a copy. */
+static void rfc_3810_a_query_goes_to_the_one_that_answers_if_it_is_from_the_link(void **state)
+{
+	struct harness_options options = {.v6 = true, .worker = 1, .worker_count = 4};
+	struct harness *h = harness_create(&options);
+	uint8_t frame[2048], *ip;
+
+	for (unsigned i = 0; i < 2; i++) {
+		ip = frame + ethernet(h, frame, NULL, ETHERTYPE_IPV6);
+		ipv6(ip, i == 0 ? "2001:db8::9" : "fe80::9", "fd00::1", PROTOCOL_ICMPV6,
+		     i == 0 ? 55 : 1, 28);
+		memset(ip + 40, 0, 28);
+		ip[40] = 130;
+		icmp6_checksum(ip, 28);
+		harness_feed_frame(h, frame, 14 + 68);
+		assert_int_equal(h->handed_off, i);
+	}
+	assert_int_equal(h->handed_to, 0);
+	harness_destroy(h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(
 			rfc_3810_our_groups_are_reported_with_the_announcement_and_when_asked),
+		cmocka_unit_test(
+			rfc_3810_a_query_goes_to_the_one_that_answers_if_it_is_from_the_link),
 		cmocka_unit_test(rfc_4861_a_solicitation_is_answered),
 		cmocka_unit_test(rfc_4862_a_duplicate_address_probe_is_answered_to_all),
 		cmocka_unit_test(rfc_4861_without_override_another_address_only_casts_doubt),
