@@ -8,11 +8,14 @@
 #include <string.h>
 
 /* The bucket: what a handful of connections would send at once is not held up. */
-#define BUCKET_BURST   40u     /* segments */
-#define BUCKET_LEAST   40u     /* segments a round trip */
-#define BUCKET_RTT_US  100000u /* while the round trip is not known */
-#define RATE_SPAN_US   20000u  /* shortest span over which delivery is measured */
-#define RATE_MEMORY_US 2000000u
+#define BUCKET_BURST	  40u	   /* segments */
+#define BUCKET_LEAST	  40u	   /* segments a round trip */
+#define BUCKET_RTT_US	  100000u  /* while the round trip is not known */
+#define BUCKET_RTT_MAX_US 1000000u /* one that answers late must not stretch it for the others */
+#define CROWD		  64u	   /* more connections than this share it: they take turns, */
+#define CROWD_SLOT_US	  32u	   /* asking again one in so many us */
+#define RATE_SPAN_US	  20000u   /* shortest span over which delivery is measured */
+#define RATE_MEMORY_US	  2000000u
 /* Below it a remembered threshold would only slow short messages down. */
 #define SSTHRESH_LEAST 40u /* segments */
 
@@ -245,9 +248,9 @@ uint32_t destination_syn_timeout_us(const struct net_stack *stack, const struct 
 	if (!is_fresh(stack, d) || d->srtt_us == 0)
 		return TCP_RTO_INITIAL_US;
 	us = (uint64_t)d->srtt_us + 4 * (uint64_t)d->rttvar_us;
-	return us < DESTINATION_SYN_MIN_US ? DESTINATION_SYN_MIN_US
-	       : us < TCP_RTO_MAX_US	   ? (uint32_t)us
-					   : TCP_RTO_MAX_US;
+	return us < DESTINATION_SYN_MIN_US   ? DESTINATION_SYN_MIN_US
+	       : us < DESTINATION_SYN_MAX_US ? (uint32_t)us
+					     : DESTINATION_SYN_MAX_US;
 }
 
 void destination_set_mtu(struct net_stack *stack, struct tcb *tcb, uint16_t mtu)
@@ -318,11 +321,24 @@ static uint64_t bucket_rate(const struct net_stack *stack, const struct destinat
 	uint32_t rtt_us = tcb->srtt_us != 0    ? tcb->srtt_us
 			  : is_fresh(stack, d) ? d->srtt_us
 					       : BUCKET_RTT_US;
-	uint64_t least =
-		(uint64_t)BUCKET_LEAST * tcb->mss * 1000000 / (rtt_us > 1000 ? rtt_us : 1000);
 	uint64_t twice = stack->now_us - d->epoch_us < RATE_MEMORY_US ? 2 * d->rate : 0;
+	uint64_t least;
 
+	if (rtt_us < 1000)
+		rtt_us = 1000;
+	else if (rtt_us > BUCKET_RTT_MAX_US)
+		rtt_us = BUCKET_RTT_MAX_US;
+	least = (uint64_t)BUCKET_LEAST * tcb->mss * 1000000 / rtt_us;
 	return twice > least ? twice : least;
+}
+
+/* Were all that wait woken when there is room for one, each admission would cost as much as there
+ * are of them, which a peer with thousands of connections could make the worker's only work. */
+static uint32_t crowd_delay(struct net_stack *stack, const struct destination *d)
+{
+	return d->references > CROWD
+		       ? random_below(stack->settings.random, d->references * CROWD_SLOT_US)
+		       : 0;
 }
 
 unsigned destination_admit(struct net_stack *stack, const struct tcb *tcb, unsigned most,
@@ -341,6 +357,7 @@ unsigned destination_admit(struct net_stack *stack, const struct tcb *tcb, unsig
 
 		stack->counters.tcp_destination_wait++;
 		*wait_us = us < 1000000 ? (uint32_t)us + 1000 : 1000000u;
+		*wait_us += crowd_delay(stack, d);
 		return 0;
 	}
 	room_us = stack->now_us + burst_us - d->next_us;

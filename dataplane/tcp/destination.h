@@ -16,8 +16,10 @@
 
 #include "dataplane/tcp/tcb.h"
 
-#define DESTINATION_FRESH_US	UINT64_C(600000000) /* what was learnt longer ago is not used */
-#define DESTINATION_SYN_MIN_US	250000u
+#define DESTINATION_FRESH_US   UINT64_C(600000000) /* what was learnt longer ago is not used */
+#define DESTINATION_SYN_MIN_US 250000u
+/* Whoever answers late on purpose must not slow others at its address down by more than this. */
+#define DESTINATION_SYN_MAX_US	3000000u
 #define DESTINATION_MTU_KEEP_US UINT64_C(600000000) /* RFC 8201, 4; RFC 1191, 6.3 */
 
 struct destination {

@@ -24,6 +24,11 @@ static struct dialog open_after(const struct harness_options *options, uint64_t 
 	return d;
 }
 
+static struct tcb *tcb_at(struct dialog *d)
+{
+	return tcb_of(d->h->stack, d->c->handle);
+}
+
 /* Data segments that come now. */
 static unsigned burst(struct dialog *d)
 {
@@ -170,6 +175,57 @@ static void the_first_bursts_of_many_connections_share_one_bucket(void **state)
 	sim_link_destroy(back);
 }
 
+/* The stack's next connection to the same peer, after a handshake of rtt_us. */
+static void open_another(struct dialog *d, uint64_t rtt_us)
+{
+	struct script_segment syn;
+
+	d->c = harness_connect(d->h, 25);
+	assert_non_null(d->c);
+	assert_true(dialog_take(d));
+	assert_int_equal(d->s.flags, S);
+	d->ack = d->s.seq + 1;
+	d->h->script_local_port = d->s.source_port;
+	syn = dialog_syn(d, S | A);
+	harness_advance(d->h, rtt_us);
+	script_feed(d->h, &syn);
+	d->seq++;
+	hears(d, A, 0, 0);
+}
+
+static void a_connection_that_answers_late_does_not_hold_up_the_others(void **state)
+{
+	struct dialog d = open_after(&paced, 20000);
+
+	tcb_at(&d)->srtt_us = 20000000;
+	destination_sent(d.h->stack, tcb_at(&d), 10 * MSS); /* its first window */
+	open_another(&d, 20000);
+	harness_send(d.c, bytes, MSS);
+	assert_int_equal(watch(&d, 300000).segments, 1);
+	dialog_end(&d);
+}
+
+/* Those that wait are not all woken for each that may go on. */
+static void a_crowd_asks_no_more_often_than_a_few(void **state)
+{
+	struct dialog d = open_after(&paced, 100000);
+	struct destination *shared = destination_of(d.h->stack->tcp, tcb_at(&d));
+	uint32_t references = shared->references;
+
+	shared->references = 10000;
+	harness_send(d.c, bytes, MSS);
+	for (unsigned i = 0; i < 2000; i++) { /* there is room, and another takes it */
+		shared->next_us = d.h->now.mono_us + 100500;
+		assert_int_equal(burst(&d), 0);
+		harness_advance(d.h, 1000);
+	}
+	assert_in_range(counters(&d)->tcp_destination_wait, 5, 40);
+	shared->next_us = d.h->now.mono_us;
+	assert_true(watch(&d, 400000).segments > 0);
+	shared->references = references;
+	dialog_end(&d);
+}
+
 /* --- the destination cache --- */
 /* When the SYN of a new connection is sent again, microseconds. */
 static uint64_t syn_again(struct harness *h)
@@ -218,9 +274,15 @@ static void rfc_8961_a_long_round_trip_makes_the_syn_timer_longer(void **state)
 	harness_destroy(d.h);
 }
 
-static struct tcb *tcb_at(struct dialog *d)
+static void one_that_answers_late_makes_the_syn_timer_of_others_three_seconds_at_most(void **state)
 {
-	return tcb_of(d->h->stack, d->c->handle);
+	struct dialog d = open_after(&paced, 50000);
+
+	tcb_at(&d)->srtt_us = 20000000;
+	harness_abort(d.c);
+	assert_true(dialog_take(&d));
+	assert_in_range(syn_again(d.h), 3000000, 3003000);
+	harness_destroy(d.h);
 }
 
 static void rfc_9040_what_a_connection_found_out_serves_the_next(void **state)
@@ -301,9 +363,13 @@ int main(void)
 		cmocka_unit_test(a_fast_path_gets_bursts_of_a_millisecond),
 		cmocka_unit_test(without_pacing_the_window_leaves_at_once),
 		cmocka_unit_test(the_first_bursts_of_many_connections_share_one_bucket),
+		cmocka_unit_test(a_connection_that_answers_late_does_not_hold_up_the_others),
+		cmocka_unit_test(a_crowd_asks_no_more_often_than_a_few),
 		cmocka_unit_test(rfc_6298_2_1_the_syn_timer_of_an_unknown_path_is_a_second),
 		cmocka_unit_test(rfc_8961_the_syn_timer_follows_a_known_round_trip),
 		cmocka_unit_test(rfc_8961_a_long_round_trip_makes_the_syn_timer_longer),
+		cmocka_unit_test(
+			one_that_answers_late_makes_the_syn_timer_of_others_three_seconds_at_most),
 		cmocka_unit_test(rfc_9040_what_a_connection_found_out_serves_the_next),
 		cmocka_unit_test(the_cache_is_bounded_and_forgets_the_unused_that_is_oldest),
 	};
