@@ -147,6 +147,7 @@ static uint32_t next_length(struct tcb *tcb, bool *fin)
 static void fin_sent(struct net_stack *stack, struct tcb *tcb)
 {
 	tcb->flags |= TCB_FIN_SENT;
+	tcb->close_us = 0; /* keepalive's turn, which would now be its end */
 	if (tcb->state == TCPS_ESTABLISHED)
 		tcb_set_state(stack, tcb, TCPS_FIN_WAIT_1);
 	else if (tcb->state == TCPS_CLOSE_WAIT)

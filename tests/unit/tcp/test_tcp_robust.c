@@ -291,6 +291,29 @@ static void rfc_9293_keepalive_asks_after_silence_and_gives_up_without_an_answer
 	dialog_end(&d);
 }
 
+/* What is still to be acknowledged has the user timeout. */
+static void keepalive_does_not_end_a_connection_that_is_closing(void **state)
+{
+	struct harness_options options = {.seed = 1, .keepalive_s = 7200};
+	struct dialog d = connected(&options, &full);
+
+	harness_send(d.c, bytes, 1000);
+	drain(&d);
+	d.ack += 1000;
+	says(&d, A);
+	harness_shutdown(d.c);
+	for (unsigned i = 0; i < 30; i++) { /* three minutes */
+		drain(&d);
+		harness_advance(d.h, MINUTE / 10);
+	}
+	assert_string_equal(dialog_state(&d), "FIN-WAIT-1");
+	drain(&d);
+	d.ack++;
+	says(&d, A);
+	assert_string_equal(dialog_state(&d), "FIN-WAIT-2");
+	dialog_end(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -310,6 +333,7 @@ int main(void)
 		cmocka_unit_test(rfc_9293_keepalive_is_off_by_default),
 		cmocka_unit_test(
 			rfc_9293_keepalive_asks_after_silence_and_gives_up_without_an_answer),
+		cmocka_unit_test(keepalive_does_not_end_a_connection_that_is_closing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
