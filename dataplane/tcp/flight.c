@@ -2,7 +2,8 @@
 /*
  * Flights: what a connection needs only while something of it is in flight, from a pool that is
  * smaller than the connection table. Who finds the pool empty sends nothing new until one is free;
- * acknowledging never needs one.
+ * acknowledging never needs one. The last of them are for connections that we opened: strangers who
+ * connect and acknowledge nothing must not hold up what we owe.
  *
  * Owner: one worker. Memory: one block made with the layer; flights that were never used are not
  * touched. Always true: flight 0 is all zero and is nobody's; a held flight's connection has
@@ -13,6 +14,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define RESERVE 8u /* one of so many */
 
 int flight_pool_init(struct flight_pool *pool, uint32_t flights)
 {
@@ -31,6 +34,14 @@ void flight_pool_free(struct flight_pool *pool)
 	pool->flights = NULL;
 }
 
+/* Those that this connection may not take. */
+static uint32_t reserve(const struct tcp_layer *layer, const struct tcb *tcb)
+{
+	if ((tcb->flags & TCB_ACTIVE) != 0 || layer->flights.capacity >= layer->capacity)
+		return 0;
+	return layer->flights.capacity / RESERVE;
+}
+
 struct tcb_flight *flight_take(struct net_stack *stack, struct tcb *tcb)
 {
 	struct flight_pool *pool = &stack->tcp->flights;
@@ -38,14 +49,15 @@ struct tcb_flight *flight_take(struct net_stack *stack, struct tcb *tcb)
 
 	if (tcb->flight != 0)
 		return &pool->flights[tcb->flight];
+	if (pool->used + reserve(stack->tcp, tcb) >= pool->capacity) {
+		stack->counters.tcp_no_flight++;
+		return NULL;
+	}
 	if (pool->free != 0) {
 		tcb->flight = pool->free;
 		pool->free = pool->flights[pool->free].board_head;
-	} else if (pool->fresh <= pool->capacity) {
-		tcb->flight = pool->fresh++;
 	} else {
-		stack->counters.tcp_no_flight++;
-		return NULL;
+		tcb->flight = pool->fresh++;
 	}
 	pool->used++;
 	flight = &pool->flights[tcb->flight];

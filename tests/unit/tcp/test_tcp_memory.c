@@ -80,6 +80,48 @@ static void without_a_flight_nothing_new_is_sent_and_acks_are(void **state)
 	dialog_end(&d);
 }
 
+/* What strangers do not acknowledge must not keep us from delivering. */
+static void the_last_flights_are_for_connections_that_we_opened(void **state)
+{
+	struct harness_options options = {.seed = 1, .flights = 16};
+	struct harness *h = harness_create(&options);
+	struct script_segment syn = {.flags = S, .seq = 1000, .window = 65535, .mss = 1460};
+	struct tcp_segment s;
+	uint8_t copy[2048];
+	uint32_t taken;
+
+	harness_listen(h, 25);
+	for (uint16_t i = 0; i < 20; i++) {
+		struct script_segment ack = {.flags = A, .seq = 1001, .window = 65535};
+
+		syn.from_port = ack.from_port = (uint16_t)(2000 + i);
+		script_feed(h, &syn);
+		assert_true(script_take(h, &s, copy));
+		ack.ack = s.seq + 1;
+		script_feed(h, &ack);
+		harness_send(h->accepted, bytes, 100);
+		while (script_take(h, &s, copy))
+			;
+	}
+	taken = h->stack->tcp->flights.used;
+	assert_int_equal(taken, 14);
+	assert_non_null(harness_connect(h, 25));
+	assert_true(script_take(h, &s, copy));
+	h->script_local_port = s.source_port;
+	script_feed(h, &(struct script_segment){.flags = S | A,
+						.seq = 1000,
+						.ack = s.seq + 1,
+						.window = 65535,
+						.mss = 1460,
+						.from_port = 25});
+	harness_send(&h->connections[20], bytes, 100);
+	while (script_take(h, &s, copy) && s.length == 0)
+		;
+	assert_int_equal(s.destination_port, 25);
+	assert_int_equal(s.length, 100);
+	harness_destroy(h);
+}
+
 static void a_flight_that_waits_for_a_d_sack_is_given_back_within_a_timeout(void **state)
 {
 	struct dialog d = connected(&v4, &with_sack);
@@ -144,6 +186,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_idle_connection_costs_320_bytes_and_holds_nothing),
 		cmocka_unit_test(without_a_flight_nothing_new_is_sent_and_acks_are),
+		cmocka_unit_test(the_last_flights_are_for_connections_that_we_opened),
 		cmocka_unit_test(a_flight_that_waits_for_a_d_sack_is_given_back_within_a_timeout),
 		cmocka_unit_test(who_waits_for_a_full_port_costs_nothing_until_it_has_room),
 		cmocka_unit_test(who_waits_for_memory_is_asked_a_few_at_a_time),
