@@ -52,6 +52,11 @@ bool board_has_room(const struct tcp_layer *layer, const struct tcb *tcb)
 	if (count >= BOARD_SMALL &&
 	    layer->board.used >= layer->board.capacity - layer->board.capacity / 4)
 		return false;
+	/* The last eighth is for connections that we opened: what strangers do not acknowledge must
+	 * not hold up what we owe. */
+	if ((tcb->flags & TCB_ACTIVE) == 0 &&
+	    layer->board.used >= layer->board.capacity - layer->board.capacity / 8)
+		return false;
 	return layer->board.used < layer->board.capacity;
 }
 

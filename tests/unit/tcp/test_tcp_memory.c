@@ -81,14 +81,11 @@ static void without_a_flight_nothing_new_is_sent_and_acks_are(void **state)
 }
 
 /* What strangers do not acknowledge must not keep us from delivering. */
-static void the_last_flights_are_for_connections_that_we_opened(void **state)
+static void strangers_leave_the_last_to_us(struct harness *h, const uint32_t *used)
 {
-	struct harness_options options = {.seed = 1, .flights = 16};
-	struct harness *h = harness_create(&options);
 	struct script_segment syn = {.flags = S, .seq = 1000, .window = 65535, .mss = 1460};
 	struct tcp_segment s;
 	uint8_t copy[2048];
-	uint32_t taken;
 
 	harness_listen(h, 25);
 	for (uint16_t i = 0; i < 20; i++) {
@@ -103,8 +100,7 @@ static void the_last_flights_are_for_connections_that_we_opened(void **state)
 		while (script_take(h, &s, copy))
 			;
 	}
-	taken = h->stack->tcp->flights.used;
-	assert_int_equal(taken, 14);
+	assert_int_equal(*used, 14);
 	assert_non_null(harness_connect(h, 25));
 	assert_true(script_take(h, &s, copy));
 	h->script_local_port = s.source_port;
@@ -120,6 +116,22 @@ static void the_last_flights_are_for_connections_that_we_opened(void **state)
 	assert_int_equal(s.destination_port, 25);
 	assert_int_equal(s.length, 100);
 	harness_destroy(h);
+}
+
+static void the_last_flights_are_for_connections_that_we_opened(void **state)
+{
+	struct harness_options options = {.seed = 1, .flights = 16};
+	struct harness *h = harness_create(&options);
+
+	strangers_leave_the_last_to_us(h, &h->stack->tcp->flights.used);
+}
+
+static void the_last_scoreboard_blocks_are_for_connections_that_we_opened(void **state)
+{
+	struct harness *h = harness_create(&(struct harness_options){.seed = 1});
+
+	h->stack->tcp->board.capacity = 16;
+	strangers_leave_the_last_to_us(h, &h->stack->tcp->board.used);
 }
 
 static void a_flight_that_waits_for_a_d_sack_is_given_back_within_a_timeout(void **state)
@@ -187,6 +199,7 @@ int main(void)
 		cmocka_unit_test(an_idle_connection_costs_320_bytes_and_holds_nothing),
 		cmocka_unit_test(without_a_flight_nothing_new_is_sent_and_acks_are),
 		cmocka_unit_test(the_last_flights_are_for_connections_that_we_opened),
+		cmocka_unit_test(the_last_scoreboard_blocks_are_for_connections_that_we_opened),
 		cmocka_unit_test(a_flight_that_waits_for_a_d_sack_is_given_back_within_a_timeout),
 		cmocka_unit_test(who_waits_for_a_full_port_costs_nothing_until_it_has_room),
 		cmocka_unit_test(who_waits_for_memory_is_asked_a_few_at_a_time),

@@ -70,7 +70,7 @@ static void the_scoreboard_keeps_order_over_many_blocks(void **state)
 	struct tcp_layer *layer = calloc(1, sizeof(*layer));
 	struct net_stack *stack = calloc(1, sizeof(*stack));
 	struct board_cursor cursor;
-	struct tcb tcbs[2] = {0};
+	struct tcb tcbs[2] = {{.flags = TCB_ACTIVE}, {.flags = TCB_ACTIVE}};
 	struct tcb_cold cold[2] = {0};
 	uint32_t popped = 0, pushed = 0;
 
