@@ -6,6 +6,7 @@
  */
 #include "dataplane/tcp/congestion.h"
 
+#include <math.h>
 #include <string.h>
 
 #define CUBIC_C	   0.4f
@@ -53,7 +54,7 @@ static uint32_t cubic_reduce(struct net_stack *stack, struct tcb *tcb, enum cong
 		memcpy(&c, tcb->congestion_state, sizeof(c));
 	/* Fast convergence: a flow below its last peak leaves room to others. */
 	c.w_max = cwnd < c.w_max ? cwnd * (1 + CUBIC_BETA) / 2 : cwnd;
-	c.w_prior = cwnd < UINT16_MAX ? (uint16_t)(cwnd + 0.5f) : UINT16_MAX;
+	c.w_prior = cwnd < UINT16_MAX ? (uint16_t)lrintf(cwnd) : UINT16_MAX;
 	c.epoch_us = 0;
 	memcpy(tcb->congestion_state, &c, sizeof(c));
 	return (uint32_t)((float)tcb->cwnd * CUBIC_BETA);

@@ -121,7 +121,7 @@ void bench_idle(const struct bench_options *options)
 	layer = c.pair->server.stack->tcp;
 	report("tcp.idle_connections", connections, "connections");
 	/* The table was touched when it was made; it belongs to the connections all the same. */
-	table = (double)(layer->table.mask + 1) * sizeof(struct table_line) / connections;
+	table = (double)layer->table.count * sizeof(struct table_line) / connections;
 	report("tcp.bytes_per_idle_connection", (after - before) / (2.0 * connections) + table,
 	       "B");
 	report("tcp.bytes_per_idle_connection.slabs",

@@ -525,6 +525,9 @@ size_t harness_take(struct harness *h, uint8_t *to)
 		} else if (type == ETHERTYPE_IPV6 && frame[header + 6] == PROTOCOL_ICMPV6 &&
 			   (frame[header + 40] == 135 || frame[header + 40] == 136)) {
 			answer_nd(h, frame + header);
+		} else if (type == ETHERTYPE_IPV6 && frame[header + 6] == 0 &&
+			   frame[header + 40] == PROTOCOL_ICMPV6) {
+			continue; /* behind a hop-by-hop header: a report of groups (MLD) */
 		} else {
 			memcpy(to, frame + header, size - header);
 			return size - header;
