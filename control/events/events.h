@@ -22,7 +22,7 @@ enum event_type {
 /** Pointers are only read during event_log_emit; NULL and 0 mean absent. */
 struct event {
 	enum event_type type;
-	uint64_t event_id; /**< shard << 48 | serial */
+	uint64_t event_id; /**< shard << 48 | start << 34 | serial */
 	struct message_id id;
 	uint64_t time_us;    /**< wall clock, now */
 	uint64_t created_us; /**< wall clock, reception */

@@ -44,7 +44,10 @@ void reports_flush(struct queue_shard *shard)
 
 static bool emit(struct queue_shard *shard, struct event *event)
 {
-	event->event_id = (uint64_t)shard->settings.shard << 48 | (shard->event_serial + 1);
+	/* Unlike any of an earlier start. */
+	event->event_id = (uint64_t)shard->settings.shard << 48 |
+			  (uint64_t)(shard->recovered.start_number & 0x3fff) << 34 |
+			  (shard->event_serial + 1);
 	event->time_us = shard->now.wall_us;
 	event->config_revision = shard->view->revision;
 	if (shard->settings.events && event_log_emit(shard->settings.events, event) < 0)

@@ -42,6 +42,7 @@ device 0000:02:00.1 0x020000 ixgbe 2
 device 0000:03:00.0 0x010802 nvme 3
 device 0000:04:00.0 0x020000 mlx5_core 4
 device 0000:05:00.0 0x020000 virtio-pci
+mkdir -p "$sys/bus/pci/devices/0000:05:00.0/virtio3/net/lo0"
 device 0000:06:00.0 0x020000 vfio-pci 6
 device 0000:07:00.0 0x020000 ixgbe 7
 mkdir -p "$sys/bus/pci/devices/0000:07:00.0/net/lo0"
@@ -64,8 +65,9 @@ expect "a disk is refused" 1 "no network device" --dry-run 0000:03:00.0
 expect "a port that shares its IOMMU group is refused" 1 "shares its IOMMU group with 0000:02:00.1" --dry-run 0000:02:00.0
 expect "both ports of a group are bound together" 0 "0000:02:00.1: give it" --dry-run 0000:02:00.0 0000:02:00.1
 expect "a Mellanox port stays with its driver" 1 "works beside this driver" --dry-run 0000:04:00.0
-expect "without an IOMMU it says what to do" 1 "behind no IOMMU.*uio_pci_generic" --dry-run 0000:05:00.0
-expect "uio needs no IOMMU" 0 "give it to uio_pci_generic" --dry-run --driver uio_pci_generic 0000:05:00.0
+expect "without an IOMMU it says what to do" 1 "behind no IOMMU.*uio_pci_generic" --dry-run --force 0000:05:00.0
+expect "a virtio port that the kernel uses is refused" 1 "lo0. is in use" --dry-run --driver uio_pci_generic 0000:05:00.0
+expect "uio needs no IOMMU" 0 "give it to uio_pci_generic" --dry-run --force --driver uio_pci_generic 0000:05:00.0
 expect "a port that is bound stays so" 0 "is with vfio-pci already" --dry-run 0000:06:00.0
 expect "a port that the kernel uses is refused" 1 "lo0. is in use: it has the address 192.0.2.77/24" --dry-run 0000:07:00.0
 expect "unless it is forced" 0 "take it from ixgbe" --dry-run --force 0000:07:00.0

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -71,6 +72,8 @@ static int stop(void **state)
 	return 0;
 }
 
+static int written = -1; /* the file of the capture that was opened last */
+
 static struct nic_capture *open_capture(void)
 {
 	char error[NIC_ERROR_TEXT] = "", name[] = "/tmp/capture-XXXXXX";
@@ -86,6 +89,9 @@ static struct nic_capture *open_capture(void)
 
 	assert_true(settings.fd >= 0);
 	unlink(name);
+	if (written >= 0)
+		close(written);
+	written = dup(settings.fd);
 	capture = nic_capture_open(&settings, error);
 	if (!capture)
 		fail_msg("%s", error);
@@ -119,6 +125,33 @@ static void a_capture_lasts_longer_than_its_buffers(void **state)
 	nic_capture_detach(capture);
 	assert_int_equal(statistics_of(capture).missed, 0);
 	assert_int_equal(statistics_of(capture).packets, received);
+	nic_capture_close(capture);
+}
+
+/* pcapng, 4.3: DPDK's own clock of them jumps by centuries. */
+static void packets_carry_the_time_of_day(void **state)
+{
+	struct nic_capture *capture = open_capture();
+	struct rte_mbuf *packets[BURST];
+	uint32_t block[5];
+	unsigned seen = 0;
+
+	(void)state;
+	assert_int_equal(nic_capture_attach(capture), 0);
+	rte_pktmbuf_free_bulk(packets, nic_port_rx(port, 0, packets, BURST));
+	nic_capture_write(capture);
+	nic_capture_detach(capture);
+	for (off_t at = 0; pread(written, block, sizeof(block), at) == (ssize_t)sizeof(block);
+	     at += block[1]) {
+		uint64_t s = ((uint64_t)block[3] << 32 | block[4]) / 1000000000;
+
+		assert_true(block[1] >= 12);
+		if (block[0] != 6) /* enhanced packet block */
+			continue;
+		assert_in_range(s, (uint64_t)time(NULL) - 60, (uint64_t)time(NULL) + 1);
+		seen++;
+	}
+	assert_int_equal(seen, BURST);
 	nic_capture_close(capture);
 }
 
@@ -169,6 +202,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_capture_lasts_longer_than_its_buffers),
+		cmocka_unit_test(packets_carry_the_time_of_day),
 		cmocka_unit_test(packets_of_a_capture_that_ends_go_to_no_other),
 	};
 
