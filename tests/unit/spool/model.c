@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <unistd.h>
 
 #define ORIGIN	   UINT64_C(0x0000000700030001)
 #define CHUNKS	   8192u
@@ -566,10 +567,12 @@ void model_turn(struct model *model, uint64_t step_us)
 {
 	model->now.mono_us += step_us;
 	model->now.wall_us += step_us;
-	if (model->simulated)
+	if (model->simulated) {
 		disk_sim_set_time(model->disk, model->now.mono_us);
-	else
+	} else {
+		usleep(20); /* a real disk takes its time, however often it is asked */
 		clock_read(&model->now);
+	}
 	spool_turn(model->spool, &model->now);
 }
 
