@@ -16,8 +16,10 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
-#define DRAIN_S	   30
-#define IDLE_TURNS 64
+#define SECONDS	      10
+#define SECONDS_QUICK 3
+#define DRAIN_S	      30
+#define IDLE_TURNS    64
 
 struct side {
 	bool wanted;
@@ -32,7 +34,7 @@ struct options {
 	struct side generator, sink;
 	struct ip_address target;
 	uint16_t target_port, sink_port, queues;
-	bool hugepages, spread, quiet;
+	bool hugepages, spread, quick, quiet;
 	unsigned memory_mib;
 	int core;
 	double drain_s;
@@ -71,7 +73,8 @@ static void usage(FILE *to)
 	      "Sink:\n"
 	      "  --sink-starttls  --sink-delay-ms MS  --sink-refuse-rcpt PCT  --sink-reject-rcpt PCT  --sink-refuse-data PCT\n"
 	      "Other:\n"
-	      "  --drain S (30): how long to wait for what was acknowledged  --core N  --json FILE  --quiet\n",
+	      "  --drain S (30): how long to wait for what was acknowledged  --core N  --json FILE  --quiet\n"
+	      "  --quick: three seconds, unless --seconds or --messages says otherwise\n",
 	      to);
 }
 
@@ -181,6 +184,7 @@ enum {
 	O_DRAIN,
 	O_CORE,
 	O_JSON,
+	O_QUICK,
 	O_QUIET,
 	O_HELP,
 };
@@ -219,6 +223,7 @@ static const struct option known[] = {
 	{"drain", required_argument, NULL, O_DRAIN},
 	{"core", required_argument, NULL, O_CORE},
 	{"json", required_argument, NULL, O_JSON},
+	{"quick", no_argument, NULL, O_QUICK},
 	{"quiet", no_argument, NULL, O_QUIET},
 	{"help", no_argument, NULL, O_HELP},
 	{NULL, 0, NULL, 0},
@@ -318,6 +323,8 @@ static bool set_option(int c, struct options *o, struct load_settings *s)
 		return true;
 	case O_JSON:
 		return (o->json = optarg) != NULL;
+	case O_QUICK:
+		return o->quick = true;
 	case O_QUIET:
 		return o->quiet = true;
 	default:
@@ -346,7 +353,7 @@ static int parse(int argc, char **argv, struct options *o, struct load_settings 
 		return -EINVAL;
 	}
 	if (s->messages == 0 && s->seconds == 0)
-		s->seconds = 10;
+		s->seconds = o->quick ? SECONDS_QUICK : SECONDS;
 	return 0;
 }
 

@@ -295,7 +295,8 @@ struct message_id house_submit(struct house *house, unsigned w, const struct hou
 	free(recipients);
 	chunk_list_append(&submission->body, worker->chunks, header, strlen(header));
 	memset(filler, 'x', sizeof(filler));
-	memcpy(filler + sizeof(filler) - 2, "\r\n", 2);
+	filler[sizeof(filler) - 2] = '\r';
+	filler[sizeof(filler) - 1] = '\n';
 	for (size_t left = message->body_size; left > 0;) {
 		size_t n = left < sizeof(filler) ? left : sizeof(filler);
 
@@ -318,6 +319,17 @@ struct message_id house_send(struct house *house, const char *from, const char *
 		house_step(house, 50);
 	assert_int_equal(house_answer(house, &id), COMMIT_DONE);
 	return id;
+}
+
+void house_submit_many(struct house *house, unsigned count, const char *recipients, size_t size)
+{
+	const struct house_message message = {
+		.from = "", .recipients = recipients, .body_size = size};
+
+	for (unsigned i = 0; i < count; i++) {
+		house_submit(house, i % house->worker_count, &message);
+		house_step(house, 100);
+	}
 }
 
 /* ---- Workers ---- */
@@ -702,4 +714,40 @@ const char *house_why(struct house *house, const struct message_id *id, char *wh
 	snprintf(why, size, "%s", text ? text : "");
 	json_decref(json);
 	return why;
+}
+
+/* ---- What several tests want ---- */
+
+void house_two_sources(struct house *house, unsigned weight_one, unsigned weight_two)
+{
+	house->sources[1] = house->sources[0];
+	snprintf(house->sources[1].name, VIEW_NAME_MAX, "two");
+	house->sources[1].v4 = ip_from_v4(0xc0000202);
+	house->members[0] = (struct queue_pool_member){0, weight_one};
+	house->members[1] = (struct queue_pool_member){1, weight_two};
+	house->pools[0].member_count = 2;
+	house->view.source_count = 2;
+}
+
+uint64_t house_sum(json_t *array, const char *match, const char *value, const char *field)
+{
+	uint64_t sum = 0;
+	size_t i;
+	json_t *one;
+
+	json_array_foreach(array, i, one)
+	{
+		if (!strcmp(json_string_value(json_object_get(one, match)), value))
+			sum += (uint64_t)json_integer_value(json_object_get(one, field));
+	}
+	json_decref(array);
+	return sum;
+}
+
+void house_dead_for_an_hour(struct house *house, struct delivery *delivery,
+			    struct delivery_recipient *recipient)
+{
+	if (house->now.wall_us < 1700000000000000 + HOUSE_HOUR)
+		house_set_result(recipient, OUTCOME_DEFERRED, PHASE_CONNECT, 0, "4.4.1",
+				 "timed out");
 }

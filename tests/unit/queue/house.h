@@ -157,6 +157,8 @@ struct message_id house_submit(struct house *house, unsigned worker,
 			       const struct house_message *message);
 /** Submit, and run until it is committed. */
 struct message_id house_send(struct house *house, const char *from, const char *recipients);
+/** Submit so many alike, from all workers in turn, a step after each. */
+void house_submit_many(struct house *house, unsigned count, const char *recipients, size_t size);
 /** One turn, and a step of the workers; then the clock goes on by step_us. */
 void house_step(struct house *house, uint64_t step_us);
 /** Steps until so much time has passed, in leaps to the next deadline. */
@@ -177,6 +179,16 @@ struct queue_ledger house_ledger(const struct house *house);
 /** In the JSON of show message: the first recipient's field. */
 const char *house_why(struct house *house, const struct message_id *id, char *why, size_t size);
 
+/** Of a show command's array, which is freed: `field` summed over the rows whose `match` is
+ * `value`.
+ */
+uint64_t house_sum(json_t *array, const char *match, const char *value, const char *field);
+
+/** Before house_start: sources "one" and "two" with these weights in the only pool. */
+void house_two_sources(struct house *house, unsigned weight_one, unsigned weight_two);
+/** A house_decide: no connection for the first hour. */
+void house_dead_for_an_hour(struct house *house, struct delivery *delivery,
+			    struct delivery_recipient *recipient);
 void house_set_result(struct delivery_recipient *recipient, enum outcome outcome,
 		      enum smtp_phase phase, uint16_t code, const char *enhanced,
 		      const char *reply);
