@@ -83,15 +83,15 @@ static int parse_length(const char *text, unsigned limit, unsigned *out)
 	return 0;
 }
 
-static struct ip_address masked(const struct ip_address *a, unsigned length)
+struct ip_prefix ip_prefix_of(const struct ip_address *a, unsigned length)
 {
-	struct ip_address out = *a;
+	struct ip_prefix out = {.address = *a, .length = (uint8_t)length};
 
 	for (unsigned i = 0; i < 16; i++) {
 		unsigned bits = length > i * 8 ? length - i * 8 : 0;
 
 		if (bits < 8)
-			out.bytes[i] &= (uint8_t)(0xff00 >> bits);
+			out.address.bytes[i] &= (uint8_t)(0xff00 >> bits);
 	}
 	return out;
 }
@@ -101,8 +101,7 @@ int ip_prefix_parse(const char *text, struct ip_prefix *out)
 	char address[IP_ADDRESS_TEXT];
 	const char *slash = strchr(text, '/');
 	size_t size = slash != NULL ? (size_t)(slash - text) : strlen(text);
-	struct ip_prefix p;
-	struct ip_address network;
+	struct ip_prefix p, network;
 	unsigned length = 128;
 
 	if (size >= sizeof(address))
@@ -120,8 +119,8 @@ int ip_prefix_parse(const char *text, struct ip_prefix *out)
 			length += 96;
 	}
 	p.length = (uint8_t)length;
-	network = masked(&p.address, length);
-	if (!ip_equal(&network, &p.address))
+	network = ip_prefix_of(&p.address, length);
+	if (!ip_equal(&network.address, &p.address))
 		return -EINVAL;
 	*out = p;
 	return 0;

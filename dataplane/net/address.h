@@ -33,6 +33,8 @@ uint32_t ip_to_v4(const struct ip_address *a);
 int ip_parse(const char *text, struct ip_address *out);
 /** "192.0.2.0/24", or an address alone (all bits). Host bits must be zero. @return 0 or -EINVAL */
 int ip_prefix_parse(const char *text, struct ip_prefix *out);
+/** The prefix of so many bits (of 128) that holds the address. */
+struct ip_prefix ip_prefix_of(const struct ip_address *a, unsigned length);
 bool ip_prefix_contains(const struct ip_prefix *p, const struct ip_address *a);
 /** @param text at least IP_ADDRESS_TEXT bytes @return text */
 char *ip_format(const struct ip_address *a, char *text);

@@ -15,9 +15,8 @@ int local_table_init(struct local_table *table, const struct hash_key *key)
 		.key = *key,
 		.slots = calloc(LOCAL_SLOTS, sizeof(*table->slots)),
 		.addresses = calloc(LOCAL_ADDRESSES_MAX, sizeof(*table->addresses)),
-		.routes = calloc(ROUTES_MAX, sizeof(*table->routes)),
 	};
-	if (table->slots == NULL || table->addresses == NULL || table->routes == NULL) {
+	if (table->slots == NULL || table->addresses == NULL) {
 		local_table_free(table);
 		return -ENOMEM;
 	}
@@ -28,7 +27,7 @@ void local_table_free(struct local_table *table)
 {
 	free(table->slots);
 	free(table->addresses);
-	free(table->routes);
+	route_table_free(&table->routes);
 	*table = (struct local_table){0};
 }
 
@@ -86,50 +85,50 @@ static void add_address(struct local_table *table, const struct view_address *fr
 	*direct = *direct == 0 ? table->slots[slot] : LOCAL_SEVERAL;
 }
 
-static struct ip_prefix link_prefix(const struct view_address *from)
-{
-	unsigned length = from->prefix_length + (ip_is_v4(&from->address) ? 96u : 0);
-	struct ip_prefix p = {.address = from->address, .length = (uint8_t)length};
-
-	for (unsigned i = 0; i < 16; i++) {
-		unsigned bits = length > i * 8 ? length - i * 8 : 0;
-
-		if (bits < 8)
-			p.address.bytes[i] &= (uint8_t)(0xff00 >> bits);
-	}
-	return p;
-}
-
-static int add_route(struct local_table *table, const struct local_route *route)
-{
-	for (unsigned i = 0; i < table->route_count; i++) {
-		const struct local_route *r = &table->routes[i];
-
-		if (r->port == route->port && r->vlan == route->vlan &&
-		    r->prefix.length == route->prefix.length &&
-		    ip_equal(&r->prefix.address, &route->prefix.address))
-			return 0;
-	}
-	if (table->route_count == ROUTES_MAX)
-		return -ENOBUFS;
-	table->routes[table->route_count++] = *route;
-	return 0;
-}
-
-static int compare_routes(const void *a, const void *b)
-{
-	const struct local_route *x = a, *y = b;
-	bool x_link = ip_is_unspecified(&x->gateway), y_link = ip_is_unspecified(&y->gateway);
-
-	if (x->prefix.length != y->prefix.length)
-		return (int)y->prefix.length - (int)x->prefix.length;
-	return (int)y_link - (int)x_link;
-}
-
 /* Upper bound of what the view needs, before anything is changed. */
 static bool fits(const struct view *view)
 {
 	return view->address_count <= LOCAL_ADDRESSES_MAX && view->route_count <= ROUTES_MAX / 2;
+}
+
+static bool same_link(const struct net_route *a, const struct net_route *b)
+{
+	return a->port == b->port && a->vlan == b->vlan && a->prefix.length == b->prefix.length &&
+	       ip_equal(&a->prefix.address, &b->prefix.address);
+}
+
+/* The links of our addresses, then what the view says: of those alike the first counts. */
+static int adopt_routes(struct local_table *table, const struct view *view)
+{
+	struct net_route *routes =
+		calloc((size_t)view->address_count + view->route_count + 1, sizeof(*routes));
+	unsigned count = 0;
+	int rc;
+
+	if (routes == NULL)
+		return -ENOMEM;
+	for (unsigned i = 0; i < view->address_count; i++) {
+		const struct view_address *a = &view->addresses[i];
+		unsigned length = a->prefix_length + (ip_is_v4(&a->address) ? 96u : 0);
+		struct net_route link = {.prefix = ip_prefix_of(&a->address, length),
+					 .port = a->port,
+					 .vlan = a->vlan};
+
+		/* A host prefix makes no link. Neighbours mostly share theirs. */
+		if (length < 128 && (count == 0 || !same_link(&routes[count - 1], &link)))
+			routes[count++] = link;
+	}
+	for (unsigned i = 0; i < view->route_count; i++) {
+		const struct view_route *r = &view->routes[i];
+
+		routes[count++] = (struct net_route){.prefix = r->prefix,
+						     .gateway = r->gateway,
+						     .port = r->port,
+						     .vlan = r->vlan};
+	}
+	rc = route_table_build(&table->routes, routes, count);
+	free(routes);
+	return rc;
 }
 
 int local_table_adopt(struct local_table *table, const struct view *view)
@@ -142,28 +141,14 @@ int local_table_adopt(struct local_table *table, const struct view *view)
 		return -ENOBUFS;
 	for (unsigned i = 0; i < view->address_count; i++) {
 		const struct view_address *a = &view->addresses[i];
-		struct local_route link = {
-			.prefix = link_prefix(a), .port = a->port, .vlan = a->vlan};
 
 		if (a->port >= LOCAL_PORTS_MAX || a->vlan >= 4096)
 			goto full;
 		next.vlans[a->port][a->vlan / 8] |= (uint8_t)(1 << a->vlan % 8);
 		add_address(&next, a);
-		/* A host prefix makes no link. */
-		if (link.prefix.length < 128 && add_route(&next, &link) != 0)
-			goto full;
 	}
-	for (unsigned i = 0; i < view->route_count; i++) {
-		const struct view_route *r = &view->routes[i];
-		struct local_route route = {.prefix = r->prefix,
-					    .gateway = r->gateway,
-					    .port = r->port,
-					    .vlan = r->vlan};
-
-		if (add_route(&next, &route) != 0)
-			goto full;
-	}
-	qsort(next.routes, next.route_count, sizeof(*next.routes), compare_routes);
+	if (adopt_routes(&next, view) != 0)
+		goto full;
 	local_table_free(table);
 	*table = next;
 	return 0;
@@ -180,31 +165,16 @@ bool local_has_vlan(const struct local_table *table, uint16_t port, uint16_t vla
 
 bool local_is_broadcast(const struct local_table *table, const struct ip_address *address)
 {
-	for (unsigned i = 0; ip_is_v4(address) && i < table->route_count; i++) {
-		const struct ip_prefix *p = &table->routes[i].prefix;
-		uint32_t host;
-
-		if (!ip_is_unspecified(&table->routes[i].gateway) || !ip_is_v4(&p->address) ||
-		    p->length < 96 || p->length > 126) /* RFC 3021: a /31 has none */
-			continue;
-		host = UINT32_MAX >> (p->length - 96);
-		if (ip_prefix_contains(p, address) && (ip_to_v4(address) & host) == host)
-			return true;
-	}
-	return false;
+	return route_is_broadcast(&table->routes, address);
 }
 
 bool local_next_hop(const struct local_table *table, uint16_t port, uint16_t vlan,
 		    const struct ip_address *remote, struct ip_address *hop)
 {
-	for (unsigned i = 0; i < table->route_count; i++) {
-		const struct local_route *r = &table->routes[i];
+	const struct net_route *r = route_find(&table->routes, port, vlan, remote);
 
-		if (r->port != port || r->vlan != vlan || !ip_prefix_contains(&r->prefix, remote) ||
-		    (r->prefix.length < 96 && ip_is_v4(remote)))
-			continue;
-		*hop = ip_is_unspecified(&r->gateway) ? *remote : r->gateway;
-		return true;
-	}
-	return false;
+	if (r == NULL)
+		return false;
+	*hop = ip_is_unspecified(&r->gateway) ? *remote : r->gateway;
+	return true;
 }

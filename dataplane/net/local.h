@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * What the configuration says about the network: our own addresses in a keyed hash, and the ways
- * out of each (port, VLAN), longest prefix first. Built anew by net_stack_configure; read by one
- * worker.
+ * out of each (port, VLAN). Built anew by net_stack_configure; read by one worker.
  */
 #ifndef MILLRACE_DATAPLANE_NET_LOCAL_H
 #define MILLRACE_DATAPLANE_NET_LOCAL_H
 
 #include "dataplane/net/address.h"
 #include "dataplane/net/hash.h"
+#include "dataplane/net/routes.h"
 #include "dataplane/view.h"
 
 #define LOCAL_ADDRESSES_MAX 16384u
 #define LOCAL_SLOTS	    (LOCAL_ADDRESSES_MAX * 2)
-#define ROUTES_MAX	    4096u
 #define LOCAL_PORTS_MAX	    8u
 #define LOCAL_DIRECT	    4096u
 #define LOCAL_SEVERAL	    UINT16_MAX
@@ -24,24 +23,16 @@ struct local_address {
 	uint16_t vlan;
 };
 
-struct local_route {
-	struct ip_prefix prefix;
-	struct ip_address gateway; /**< unspecified: the destination is on the link */
-	uint16_t port;
-	uint16_t vlan;
-};
-
 struct local_table {
 	struct hash_key key;
 	unsigned address_count;
-	unsigned route_count;
 	uint16_t *slots; /**< LOCAL_SLOTS of index + 1; linear probing */
 	/** By the low bits of the address, without a hash, for each packet asks thrice: index + 1
 	 * of the only one that has them, 0: none has, LOCAL_SEVERAL: ask the slots. Whoever can
 	 * choose addresses gains nothing but the slower way. */
 	uint16_t direct[LOCAL_DIRECT];
 	struct local_address *addresses;
-	struct local_route *routes;		  /**< longest prefix first */
+	struct route_table routes;
 	uint8_t vlans[LOCAL_PORTS_MAX][4096 / 8]; /**< which have an address; 0: untagged */
 };
 
@@ -55,7 +46,7 @@ const struct local_address *local_find(const struct local_table *table,
 				       const struct ip_address *address);
 /** True when some address lives on this port and VLAN. */
 bool local_has_vlan(const struct local_table *table, uint16_t port, uint16_t vlan);
-/** The directed broadcast address of a link of ours (RFC 1122, 3.3.6). Looks at every route. */
+/** The directed broadcast address of a link of ours (RFC 1122, 3.3.6). */
 bool local_is_broadcast(const struct local_table *table, const struct ip_address *address);
 /**
  * The next hop towards `remote` for a source on (port, vlan): longest prefix, links before

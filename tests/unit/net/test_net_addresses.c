@@ -207,7 +207,8 @@ static void the_table_is_small_and_searches_are_short(void **state)
 		longest = run > longest ? run : longest;
 	}
 	bytes = sizeof(table) + LOCAL_SLOTS * sizeof(*table.slots) +
-		LOCAL_ADDRESSES_MAX * sizeof(*table.addresses) + ROUTES_MAX * sizeof(*table.routes);
+		LOCAL_ADDRESSES_MAX * sizeof(*table.addresses) +
+		ROUTES_MAX * (sizeof(struct net_route) + 3 * sizeof(struct route_range));
 	print_message("# %u addresses of at most %u: %zu bytes a worker, longest search %u\n",
 		      table.address_count, LOCAL_ADDRESSES_MAX, bytes, longest);
 	assert_int_equal(table.address_count, 2 * EACH);

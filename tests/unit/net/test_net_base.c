@@ -212,7 +212,7 @@ static void thousands_of_addresses_are_found_and_too_many_are_refused(void **sta
 	for (uint32_t i = 0; i < LOCAL_ADDRESSES_MAX; i++)
 		assert_non_null(local_find(&t, &addresses[i].address));
 	assert_null(local_find(&t, &other));
-	assert_int_equal(t.route_count, 1);
+	assert_int_equal(t.routes.route_count, 1);
 	view.address_count++;
 	assert_int_equal(local_table_adopt(&t, &view), -ENOBUFS);
 	assert_non_null(local_find(&t, &addresses[0].address)); /* nothing has changed */
