@@ -47,6 +47,14 @@ void arp_announce(struct net_stack *stack, const struct local_address *own)
 	arp_send(stack, own->port, own->vlan, ARP_REQUEST, broadcast, address, unknown, address);
 }
 
+bool net_may_answer_link(struct net_stack *stack)
+{
+	if (rate_limit_take(&stack->link_limit, stack->now_us))
+		return true;
+	stack->counters.link_rate_limited++;
+	return false;
+}
+
 void arp_input(struct net_stack *stack, const struct frame *frame, uint16_t vlan, const uint8_t *p,
 	       uint16_t length, bool *others)
 {
@@ -80,7 +88,7 @@ void arp_input(struct net_stack *stack, const struct frame *frame, uint16_t vlan
 				operation == ARP_REPLY && for_us, for_us);
 	/* Each worker asked for itself, or has an entry that the announcement corrects. */
 	*others = operation == ARP_REPLY || ip_equal(&sender, &target);
-	if (operation == ARP_REQUEST && for_us && !stack->handed)
+	if (operation == ARP_REQUEST && for_us && !stack->handed && net_may_answer_link(stack))
 		arp_send(stack, frame->port, vlan, ARP_REPLY, p + 8, ip_to_v4(&target), p + 8,
 			 ip_to_v4(&sender));
 }

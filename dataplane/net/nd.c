@@ -119,7 +119,8 @@ static void solicitation(struct net_stack *stack, const struct net_packet *packe
 		const struct ip_address group = solicited_node(target);
 
 		/* RFC 4861, 7.1.1. */
-		if (mac != NULL || !ip_equal(&packet->destination, &group))
+		if (mac != NULL || !ip_equal(&packet->destination, &group) ||
+		    !net_may_answer_link(stack))
 			return;
 		multicast_mac(&all_nodes, group_mac);
 		nd_send(stack, packet->port, packet->vlan, ND_ADVERTISEMENT, FLAG_OVERRIDE,
@@ -131,6 +132,8 @@ static void solicitation(struct net_stack *stack, const struct net_packet *packe
 	if ((mac[0] & 1) != 0) /* an answer to a group address goes nowhere */
 		return;
 	neighbour_learn(stack, &packet->source, packet->port, packet->vlan, mac, false, true);
+	if (!net_may_answer_link(stack))
+		return;
 	nd_send(stack, packet->port, packet->vlan, ND_ADVERTISEMENT, FLAG_SOLICITED | FLAG_OVERRIDE,
 		mac, target, &packet->source, target);
 }

@@ -138,6 +138,7 @@ const struct net_arrivals *net_stack_arrivals(const struct net_stack *stack, uin
 	X(drop_no_frame, "no frame to send with")                         \
 	X(arp_in, "ARP packets received")                                 \
 	X(nd_in, "ND packets received")                                   \
+	X(link_rate_limited, "ARP and ND not answered: over the limit")   \
 	X(icmp_in, "ICMP packets received")                               \
 	X(icmp_echo, "ICMP echo requests answered")                       \
 	X(icmp_rate_limited, "ICMP not sent: over the rate limit")        \
@@ -180,6 +181,7 @@ const struct net_arrivals *net_stack_arrivals(const struct net_stack *stack, uin
 	X(tcp_rst_rate_limited, "RST not sent: over the rate limit")      \
 	X(tcp_rst_received, "connections reset by the peer")              \
 	X(tcp_challenge_ack, "challenge ACKs sent (RFC 5961)")            \
+	X(tcp_answer_limited, "not answered: over a connection's limit")  \
 	X(tcp_accepted, "connections accepted")                           \
 	X(tcp_connected, "connections opened")                            \
 	X(tcp_connect_failed, "connections that could not be opened")     \

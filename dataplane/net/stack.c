@@ -14,6 +14,7 @@
 #define ANNOUNCE_ROUNDS	     2u /* RFC 5227, 2.3: twice, two seconds apart */
 #define ANNOUNCE_PAUSE_US    2000000u
 #define NEIGHBOURS_DEFAULT   256u
+#define LINK_ANSWER_US	     50u /* in the long run; a router may ask for all we can have at once */
 #define FRAME_OVERHEAD	     (ETHERNET_HEADER + VLAN_TAG)
 
 static_assert(NET_PORTS_MAX <= LOCAL_PORTS_MAX, "the VLAN map covers every port");
@@ -30,6 +31,8 @@ struct net_stack *net_stack_create(const struct net_stack_settings *settings,
 	stack->settings = *settings;
 	stack->now_us = now->mono_us;
 	stack->icmp_limit = (struct rate_limit){.interval_us = 1000, .burst = 100};
+	stack->link_limit =
+		(struct rate_limit){.interval_us = LINK_ANSWER_US, .burst = LOCAL_ADDRESSES_MAX};
 	random_bytes(settings->random, keys, sizeof(keys));
 	stack->ip_id = (uint16_t)random_u32(settings->random);
 	if (local_table_init(&stack->local, &keys[0]) != 0 ||

@@ -45,10 +45,11 @@ struct net_stack {
 	struct neighbour_table neighbours;
 	struct tcp_layer *tcp;
 	struct rate_limit icmp_limit;
-	uint32_t announce_next;	 /* next own address to announce; address_count: done */
-	uint32_t announce_round; /* announcements are made twice */
-	uint64_t announce_us;	 /* when the next lot is due */
-	uint32_t mld_next;	 /* as announce_next, for reports that a query asked for */
+	struct rate_limit link_limit; /* answers to ARP and ND */
+	uint32_t announce_next;	      /* next own address to announce; address_count: done */
+	uint32_t announce_round;      /* announcements are made twice */
+	uint64_t announce_us;	      /* when the next lot is due */
+	uint32_t mld_next;	      /* as announce_next, for reports that a query asked for */
 	uint64_t mld_us;
 	uint32_t path_epoch; /* paths resolved in an earlier one are void */
 	uint16_t ip_id;
@@ -128,6 +129,8 @@ void arp_input(struct net_stack *stack, const struct frame *frame, uint16_t vlan
 /* Ask who has `address`; unicast to mac when it is known. */
 void arp_request(struct net_stack *stack, const struct neighbour *neighbour);
 void arp_announce(struct net_stack *stack, const struct local_address *own);
+/* Who asks for one of our addresses is answered, within a limit (counted). */
+bool net_may_answer_link(struct net_stack *stack);
 void nd_input(struct net_stack *stack, const struct net_packet *packet, bool *others);
 void nd_solicit(struct net_stack *stack, const struct neighbour *neighbour);
 void nd_announce(struct net_stack *stack, const struct local_address *own);

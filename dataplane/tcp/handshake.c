@@ -260,10 +260,14 @@ void tcp_syn_sent_input(struct net_stack *stack, struct tcb *tcb, struct tcp_seg
 	bool has_ack = (s->flags & TCP_ACK) != 0;
 
 	if (has_ack && s->ack != tcb->snd_nxt) { /* nothing but our SYN is out */
-		if ((s->flags & TCP_RST) == 0) {
-			stack->counters.tcp_rst_sent++;
-			tcp_emit_ack(stack, tcb, s->ack, TCP_RST);
+		if ((s->flags & TCP_RST) != 0)
+			return;
+		if (!tcp_may_provoke(stack, tcb)) {
+			stack->counters.tcp_rst_rate_limited++;
+			return;
 		}
+		stack->counters.tcp_rst_sent++;
+		tcp_emit_ack(stack, tcb, s->ack, TCP_RST);
 		return;
 	}
 	if ((s->flags & TCP_RST) != 0) {

@@ -9,21 +9,44 @@
 #include "dataplane/tcp/layer.h"
 #include "dataplane/tcp/table.h"
 
-void tcp_challenge(struct net_stack *stack, struct tcb *tcb)
+/* One timestamp (GCRA) for all that a stranger can provoke of a connection. A limit for each: a
+ * common one would tell strangers about others (CVE-2016-5696). */
+static bool may_answer(struct net_stack *stack, struct tcb *tcb, uint32_t each_ms, uint32_t most_ms)
 {
 	struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
 	uint32_t now = now_ms(stack);
-	uint32_t burst = TCP_CHALLENGE_MS * (TCP_CHALLENGE_BURST - 1);
 
-	/* A limit for each connection: a common one would tell strangers about others
-	 * (CVE-2016-5696). */
-	if (seq_lt(cold->challenge_ms, now) || cold->challenge_ms == 0)
+	if (cold->challenge_ms - now > TCP_ANSWERS_AHEAD_MS) /* idle, for however long */
 		cold->challenge_ms = now;
-	if (cold->challenge_ms - now > burst)
-		return;
+	if (cold->challenge_ms - now > most_ms) {
+		stack->counters.tcp_answer_limited++;
+		return false;
+	}
 	/* Randomised, so that nothing can be learnt by counting. */
-	cold->challenge_ms +=
-		TCP_CHALLENGE_MS / 2 + random_below(stack->settings.random, TCP_CHALLENGE_MS + 1);
+	cold->challenge_ms += each_ms / 2 + random_below(stack->settings.random, each_ms + 1);
+	return true;
+}
+
+bool tcp_may_provoke(struct net_stack *stack, struct tcb *tcb)
+{
+	return may_answer(stack, tcb, TCP_CHALLENGE_MS,
+			  TCP_CHALLENGE_MS * (TCP_CHALLENGE_BURST - 1));
+}
+
+/* What came before is mostly the peer's, whose ACK was lost, so it has the more room: challenges
+ * leave this much of it. */
+static bool may_repeat(struct net_stack *stack, struct tcb *tcb)
+{
+	return (tcb->flags & TCB_ACK_NOW) != 0 ||
+	       may_answer(stack, tcb, TCP_REPEAT_MS,
+			  TCP_CHALLENGE_MS * TCP_CHALLENGE_BURST +
+				  TCP_REPEAT_MS * TCP_REPEAT_BURST);
+}
+
+void tcp_challenge(struct net_stack *stack, struct tcb *tcb)
+{
+	if (!tcp_may_provoke(stack, tcb))
+		return;
 	stack->counters.tcp_challenge_ack++;
 	tcb->flags |= TCB_ACK_NOW;
 	tcb_schedule(stack, tcb);
@@ -83,12 +106,16 @@ static void not_acceptable(struct net_stack *stack, struct tcb *tcb, const struc
 		return;
 	if (tcb->state == TCPS_SYN_RCVD && (s->flags & TCP_SYN) != 0 &&
 	    s->seq + 1 == tcb->rcv_nxt) { /* our SYN-ACK was lost */
+		if (!tcp_may_provoke(stack, tcb))
+			return;
 		tcb->flags |= TCB_SYN_DUE;
 		tcb_schedule(stack, tcb);
 		return;
 	}
 	if (s->length > 0 && (s->flags & TCP_SYN) == 0) {
 		/* A retransmission, because our ACK was lost: at once, or the peer times out. */
+		if (!may_repeat(stack, tcb))
+			return;
 		if (seq_le(s->seq + s->length, tcb->rcv_nxt) &&
 		    !seq_lt(s->seq, tcb->rcv_nxt - stack->tcp->receive_window)) {
 			tcp_report_duplicate(stack, tcb, s->seq, s->seq + s->length);
@@ -145,8 +172,10 @@ static void synchronized_input(struct net_stack *stack, struct tcb *tcb,
 		/* MUST-66: at a zero window the ACK is still processed. */
 		s->length = 0;
 		s->flags &= (uint8_t)~TCP_FIN;
-		tcb->flags |= TCB_ACK_NOW;
-		tcb_schedule(stack, tcb);
+		if (may_repeat(stack, tcb)) {
+			tcb->flags |= TCB_ACK_NOW;
+			tcb_schedule(stack, tcb);
+		}
 	}
 	if ((s->flags & TCP_RST) != 0) {
 		reset_input(stack, tcb, s);

@@ -38,6 +38,11 @@
 #define TCP_PAWS_IDLE_MS      (24u * 24 * 3600 * 1000) /* RFC 7323, 5.5 */
 #define TCP_CHALLENGE_MS      100u /* in the long run, an ACK that a stranger can provoke */
 #define TCP_CHALLENGE_BURST   10u
+#define TCP_REPEAT_MS	      10u /* likewise, an ACK of data that came before */
+#define TCP_REPEAT_BURST      100u
+/* As far as either limit ever looks ahead. */
+#define TCP_ANSWERS_AHEAD_MS \
+	(TCP_CHALLENGE_MS * (TCP_CHALLENGE_BURST + 2) + TCP_REPEAT_MS * (TCP_REPEAT_BURST + 2))
 
 /* --- connection.c --- */
 /* A new TCB in state CLOSED, in the table. @return NULL when there is none left */
@@ -126,6 +131,8 @@ uint8_t ecn_data_flags(struct tcb *tcb, uint8_t *codepoint);
 /* Both FINs are done with: keep the TCB while there is unread data, else leave a record behind and
  * finish. */
 void tcp_enter_time_wait(struct net_stack *stack, struct tcb *tcb);
+/* May an answer go that a stranger may have provoked? One of these each TCP_CHALLENGE_MS. */
+bool tcp_may_provoke(struct net_stack *stack, struct tcb *tcb);
 /* An ACK that a stranger may have provoked: limited per connection (RFC 5961, 7). */
 void tcp_challenge(struct net_stack *stack, struct tcb *tcb);
 

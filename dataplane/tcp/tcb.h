@@ -179,7 +179,7 @@ struct tcb_cold {
 	uint32_t retransmitted; /* segments */
 	uint32_t sent; /* segments with data or FIN, each time counted; the flight's are added when
 			  it ends */
-	uint32_t challenge_ms; /* GCRA of ACKs that a stranger can provoke */
+	uint32_t challenge_ms; /* GCRA of answers that a stranger can provoke */
 	union {
 		uint16_t listener;  /* of a passive open, up to on_accept: index */
 		uint16_t mtu_acked; /* then: largest packet that was acknowledged */

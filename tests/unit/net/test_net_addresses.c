@@ -191,6 +191,30 @@ static void a_connection_goes_out_from_any_of_them(void **state)
 	tear_down_many(m);
 }
 
+static void questions_for_our_addresses_are_answered_within_a_limit(void **state)
+{
+	struct many *m = set_up_many();
+	struct ip_address v4 = own(false, 1), v6 = own(true, 1);
+	uint8_t frame[2048];
+	unsigned answers = 0;
+
+	let_announcements_pass(m);
+	for (unsigned i = 0; i < 40000; i++) {
+		size_t size = i % 2 != 0 ? arp_request(frame, &v4) : solicitation(frame, &v6);
+
+		harness_feed_frame(m->h, frame, size);
+		while (harness_take_frame(m->h, frame) != 0)
+			answers++;
+	}
+	assert_int_equal(answers, LOCAL_ADDRESSES_MAX);
+	assert_int_equal(net_stack_counters(m->h->stack)->link_rate_limited,
+			 40000 - LOCAL_ADDRESSES_MAX);
+	harness_advance(m->h, 1000000);
+	harness_feed_frame(m->h, frame, arp_request(frame, &v4));
+	assert_int_equal(harness_take_frame(m->h, frame), 42);
+	tear_down_many(m);
+}
+
 /* The table's size is fixed and knows of no connection; the longest search is its longest run. */
 static void the_table_is_small_and_searches_are_short(void **state)
 {
@@ -224,6 +248,7 @@ int main(void)
 		cmocka_unit_test(
 			rfc_5227_thousands_of_addresses_are_announced_twice_at_a_bounded_rate),
 		cmocka_unit_test(every_address_is_answered_for_and_its_neighbours_are_not),
+		cmocka_unit_test(questions_for_our_addresses_are_answered_within_a_limit),
 		cmocka_unit_test(a_connection_goes_out_from_any_of_them),
 		cmocka_unit_test(the_table_is_small_and_searches_are_short),
 	};
