@@ -29,10 +29,11 @@ int neighbour_table_init(struct neighbour_table *table, uint32_t capacity,
 	if (table->entries != NULL)
 		table->wheel =
 			wheel_create(&table->entries[0].timer, sizeof(struct neighbour), now_us);
-	if (table->buckets == NULL || table->wheel == NULL) {
+	if (table->buckets == NULL || table->entries == NULL || table->wheel == NULL) {
 		neighbour_table_free(table);
 		return -ENOMEM;
 	}
+	neighbour_restamp(table);
 	return 0;
 }
 
@@ -84,27 +85,76 @@ static void drop_queue(struct net_stack *stack, struct neighbour *n)
 	n->queued = 0;
 }
 
+static bool is_unanswered(const struct neighbour *n)
+{
+	return !n->gateway && (n->state == NEIGHBOUR_INCOMPLETE || n->state == NEIGHBOUR_FAILED);
+}
+
+static void set_state(struct net_stack *stack, struct neighbour *n, enum neighbour_state state)
+{
+	stack->neighbours.unanswered -= is_unanswered(n);
+	n->state = (uint8_t)state;
+	stack->neighbours.unanswered += is_unanswered(n);
+}
+
+static uint32_t next_epoch(struct neighbour_table *table)
+{
+	table->epoch += table->epoch == UINT32_MAX ? 2 : 1;
+	return table->epoch;
+}
+
 static void forget(struct net_stack *stack, struct neighbour *n)
 {
 	struct neighbour_table *table = &stack->neighbours;
 	uint32_t *link = bucket_of(table, &n->address, n->port, n->vlan);
-	uint8_t generation = n->generation;
 
 	drop_queue(stack, n);
 	wheel_cancel(table->wheel, index_of(table, n));
 	while (*link != index_of(table, n) + 1)
 		link = &table->entries[*link - 1].next;
 	*link = n->next;
-	*n = (struct neighbour){.generation = (uint8_t)(generation + 1)};
+	set_state(stack, n, NEIGHBOUR_FREE);
+	/* Connections that point at it look their path up again. */
+	*n = (struct neighbour){.epoch = next_epoch(table)};
 	table->used--;
-	stack->path_epoch++; /* connections that point at the entry look their path up again */
 }
 
-/* A free entry, or the least recently used of a few. */
-static struct neighbour *make_room(struct net_stack *stack)
+static enum neighbour_worth worth_of(const struct neighbour *n)
+{
+	if (n->gateway)
+		return NEIGHBOUR_GATEWAY;
+	if (is_unanswered(n))
+		return NEIGHBOUR_ASKED;
+	return n->sent_to ? NEIGHBOUR_HOST : NEIGHBOUR_HEARD;
+}
+
+static bool gives_way(const struct net_stack *stack, const struct neighbour *n,
+		      enum neighbour_worth wish)
+{
+	enum neighbour_worth worth = worth_of(n);
+
+	if (worth < wish && worth != NEIGHBOUR_HOST)
+		return true;
+	if (n->used_us + NEIGHBOUR_RETRY_US > stack->now_us) /* in use right now */
+		return false;
+	/* Addresses where nobody is push out hosts from half of the table, no more. */
+	if (worth == NEIGHBOUR_HOST && wish == NEIGHBOUR_ASKED)
+		return stack->neighbours.unanswered < stack->neighbours.capacity / 2;
+	return worth <= wish;
+}
+
+static bool is_worse(const struct neighbour *a, const struct neighbour *b)
+{
+	enum neighbour_worth x = worth_of(a), y = worth_of(b);
+
+	return x != y ? x < y : a->used_us < b->used_us;
+}
+
+/* A free entry, or the worst of a few. */
+static struct neighbour *make_room(struct net_stack *stack, enum neighbour_worth wish)
 {
 	struct neighbour_table *table = &stack->neighbours;
-	struct neighbour *oldest = NULL;
+	struct neighbour *worst = NULL;
 
 	if (table->used < table->capacity) {
 		/* A few steps suffice while the table is not nearly full; the rest is bounded by
@@ -120,46 +170,62 @@ static struct neighbour *make_room(struct net_stack *stack)
 	for (unsigned i = 0; i < GIVE_WAY_TRIES && i < table->capacity; i++) {
 		struct neighbour *n = &table->entries[table->clock_hand++ % table->capacity];
 
-		if (oldest == NULL || n->used_us < oldest->used_us)
-			oldest = n;
+		if (gives_way(stack, n, wish) && (worst == NULL || is_worse(n, worst)))
+			worst = n;
 	}
-	/* What is in use right now stays: a flood of strangers must not push the gateway out. */
-	if (oldest == NULL || oldest->used_us + NEIGHBOUR_RETRY_US > stack->now_us)
-		return NULL;
-	forget(stack, oldest);
-	return oldest;
+	if (worst != NULL)
+		forget(stack, worst);
+	return worst;
+}
+
+static void become_gateway(struct net_stack *stack, struct neighbour *n)
+{
+	stack->neighbours.unanswered -= is_unanswered(n);
+	n->gateway = true;
 }
 
 struct neighbour *neighbour_get(struct net_stack *stack, const struct ip_address *address,
-				uint16_t port, uint16_t vlan)
+				uint16_t port, uint16_t vlan, enum neighbour_worth wish)
 {
 	struct neighbour_table *table = &stack->neighbours;
 	struct neighbour *n = neighbour_find(table, address, port, vlan);
 	uint32_t *bucket;
 
-	if (n != NULL)
-		return n;
-	n = make_room(stack);
 	if (n == NULL) {
-		stack->counters.drop_neighbour_full++;
-		return NULL;
+		n = make_room(stack, wish);
+		if (n == NULL) {
+			stack->counters.drop_neighbour_full++;
+			return NULL;
+		}
+		bucket = bucket_of(table, address, port, vlan);
+		*n = (struct neighbour){
+			.address = *address,
+			.port = port,
+			.vlan = vlan,
+			.next = *bucket,
+			.used_us = stack->now_us,
+			.epoch = next_epoch(table),
+		};
+		*bucket = index_of(table, n) + 1;
+		table->used++;
+		/* Nothing is known yet: FAILED long ago, so that the next send asks. */
+		set_state(stack, n, NEIGHBOUR_FAILED);
 	}
-	bucket = bucket_of(table, address, port, vlan);
-	*n = (struct neighbour){
-		.address = *address,
-		.port = port,
-		.vlan = vlan,
-		.state = NEIGHBOUR_STALE,
-		.generation = n->generation,
-		.next = *bucket,
-		.used_us = stack->now_us,
-	};
-	*bucket = index_of(table, n) + 1;
-	table->used++;
-	/* Nothing is known yet: FAILED long ago, so that the next send asks. */
-	n->state = NEIGHBOUR_FAILED;
-	n->confirmed_us = 0;
+	if (wish == NEIGHBOUR_GATEWAY && !n->gateway)
+		become_gateway(stack, n);
 	return n;
+}
+
+void neighbour_restamp(struct neighbour_table *table)
+{
+	table->unanswered = 0;
+	for (uint32_t i = 0; i < table->capacity; i++) {
+		struct neighbour *n = &table->entries[i];
+
+		n->epoch = next_epoch(table);
+		n->gateway = false; /* who is one says so when it is next looked for */
+		table->unanswered += is_unanswered(n);
+	}
 }
 
 static void ask(struct net_stack *stack, struct neighbour *n)
@@ -198,6 +264,7 @@ void neighbour_send(struct net_stack *stack, struct neighbour *n, const struct i
 		    struct frame *frame)
 {
 	n->used_us = stack->now_us;
+	n->sent_to = true;
 	switch ((enum neighbour_state)n->state) {
 	case NEIGHBOUR_REACHABLE:
 		if (stack->now_us - n->confirmed_us > NEIGHBOUR_REACHABLE_US) {
@@ -222,7 +289,7 @@ void neighbour_send(struct net_stack *stack, struct neighbour *n, const struct i
 		return;
 	case NEIGHBOUR_FREE:
 	case NEIGHBOUR_FAILED:
-		n->state = NEIGHBOUR_INCOMPLETE;
+		set_state(stack, n, NEIGHBOUR_INCOMPLETE);
 		n->source = *source;
 		n->tries = 0;
 		enqueue(stack, n, frame);
@@ -248,7 +315,7 @@ void neighbour_learn(struct net_stack *stack, const struct ip_address *address, 
 	bool known, changed;
 
 	if (n == NULL && create)
-		n = neighbour_get(stack, address, port, vlan);
+		n = neighbour_get(stack, address, port, vlan, NEIGHBOUR_HEARD);
 	if (n == NULL || (mac[0] & 1) != 0)
 		return;
 	known = n->state != NEIGHBOUR_INCOMPLETE && n->state != NEIGHBOUR_FAILED;
@@ -259,7 +326,7 @@ void neighbour_learn(struct net_stack *stack, const struct ip_address *address, 
 	wheel_cancel(stack->neighbours.wheel, index_of(&stack->neighbours, n));
 	/* Anything that ARP says proves that the host is there; a bare claim of another address is
 	 * checked later. */
-	n->state = solicited || !known ? NEIGHBOUR_REACHABLE : NEIGHBOUR_STALE;
+	set_state(stack, n, solicited || !known ? NEIGHBOUR_REACHABLE : NEIGHBOUR_STALE);
 	n->confirmed_us = stack->now_us;
 	reached(stack, n);
 }
@@ -303,7 +370,7 @@ static void fail(struct net_stack *stack, struct neighbour *n)
 	struct frame *queue[NEIGHBOUR_QUEUE];
 	unsigned queued = n->queued;
 
-	n->state = NEIGHBOUR_FAILED;
+	set_state(stack, n, NEIGHBOUR_FAILED);
 	n->confirmed_us = stack->now_us;
 	n->queued = 0;
 	memcpy(queue, n->queue, sizeof(queue));

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * Next hops of one worker: who answers to an address on a link, found by ARP (RFC 826, RFC
- * 1122 2.3.2) or ND (RFC 4861, 7.3). A fixed table; when it is full, the entry that was used
- * longest ago gives way.
+ * 1122 2.3.2) or ND (RFC 4861, 7.3). A fixed table; when it is full, the entry that is worth
+ * least gives way (RFC 6583, 6): those that were only heard of, then those that never answered,
+ * then hosts that we sent to; gateways only to gateways. So whoever asks us from, or makes us look
+ * for, more addresses than the table holds drives out neither the way out nor hosts in use.
  *
  * Owner: one worker; every worker resolves for itself, replies reach all of them. Memory: made with
  * the stack; at most NEIGHBOUR_QUEUE frames wait for one address, so at most that many times the
  * table's size in all.
  * Always true: only INCOMPLETE entries hold frames; in INCOMPLETE, DELAY and PROBE the wheel node
- * is armed.
+ * is armed; `unanswered` is the number of INCOMPLETE and FAILED entries that are no gateways.
  */
 #ifndef MILLRACE_DATAPLANE_NET_NEIGHBOUR_H
 #define MILLRACE_DATAPLANE_NET_NEIGHBOUR_H
@@ -48,7 +50,9 @@ struct neighbour {
 	uint8_t state; /**< enum neighbour_state */
 	uint8_t tries; /**< requests sent in this state */
 	uint8_t queued;
-	uint8_t generation;	  /**< changes when the entry gets another owner */
+	bool gateway;		  /**< of a route in force */
+	bool sent_to;		  /**< a frame was for it, not only from it */
+	uint32_t epoch;		  /**< another one when the entry gets another owner; not 0 */
 	uint32_t next;		  /**< hash chain, index + 1 */
 	uint64_t confirmed_us;	  /**< last proof of reachability, or of failure */
 	uint64_t used_us;	  /**< last time something was sent to it */
@@ -62,7 +66,9 @@ struct neighbour_table {
 	uint32_t capacity;
 	uint32_t used;
 	uint32_t bucket_mask;
+	uint32_t unanswered;
 	uint32_t clock_hand; /**< where the search for an entry to give way begins */
+	uint32_t epoch;	     /**< the last one given out */
 	uint32_t *buckets;
 	struct neighbour *entries;
 	struct wheel *wheel;
@@ -77,9 +83,22 @@ void neighbour_table_free(struct neighbour_table *table);
 /** @return the entry or NULL */
 struct neighbour *neighbour_find(struct neighbour_table *table, const struct ip_address *address,
 				 uint16_t port, uint16_t vlan);
-/** Find, or make a FREE-state entry in the table. @return NULL when nothing can give way */
+/** Why an entry is wanted; what is worth less gives way at once. */
+enum neighbour_worth {
+	NEIGHBOUR_HEARD,   /**< it asked us */
+	NEIGHBOUR_ASKED,   /**< there is something for it; it has not answered (yet) */
+	NEIGHBOUR_HOST,	   /**< as an entry: it answered, and was sent to */
+	NEIGHBOUR_GATEWAY, /**< it is a route's next hop */
+};
+/**
+ * Find, or make an entry that knows nothing.
+ * @param wish HEARD, ASKED or GATEWAY
+ * @return NULL: nothing can give way (counted)
+ */
 struct neighbour *neighbour_get(struct net_stack *stack, const struct ip_address *address,
-				uint16_t port, uint16_t vlan);
+				uint16_t port, uint16_t vlan, enum neighbour_worth wish);
+/** Routes may have changed: whoever remembers an entry looks its path up again. */
+void neighbour_restamp(struct neighbour_table *table);
 /**
  * Send a frame whose Ethernet header lacks the destination: fill it in, or keep the frame and ask.
  * Takes the frame.

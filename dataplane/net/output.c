@@ -16,17 +16,20 @@ int net_path_find(struct net_stack *stack, const struct ip_address *local,
 	const struct local_address *own = local_find(&stack->local, local);
 	struct ip_address hop;
 	struct neighbour *n;
+	bool gateway;
 
 	if (own == NULL || !stack->ports[own->port].present)
 		return -EADDRNOTAVAIL;
 	if (!local_next_hop(&stack->local, own->port, own->vlan, remote, &hop))
 		return -ENETUNREACH;
-	n = neighbour_get(stack, &hop, own->port, own->vlan);
+	gateway = !ip_equal(&hop, remote);
+	n = neighbour_get(stack, &hop, own->port, own->vlan,
+			  gateway ? NEIGHBOUR_GATEWAY : NEIGHBOUR_ASKED);
 	if (n == NULL)
 		return -ENOBUFS;
 	*path = (struct net_path){
 		.neighbour = (uint32_t)(n - stack->neighbours.entries),
-		.epoch = stack->path_epoch,
+		.epoch = n->epoch,
 		.port = own->port,
 		.mtu = stack->ports[own->port].mtu,
 	};

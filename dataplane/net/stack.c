@@ -99,7 +99,7 @@ int net_stack_configure(struct net_stack *stack, const struct view *view, const 
 	 */
 	if (adopt_ports(stack, view))
 		neighbour_flush(stack);
-	stack->path_epoch++;
+	neighbour_restamp(&stack->neighbours);
 	tcp_addresses_changed(stack);
 	/* One worker announces for all. */
 	stack->announce_next = stack->settings.worker == 0 ? 0 : stack->local.address_count;

@@ -51,7 +51,6 @@ struct net_stack {
 	uint64_t announce_us;	      /* when the next lot is due */
 	uint32_t mld_next;	      /* as announce_next, for reports that a query asked for */
 	uint64_t mld_us;
-	uint32_t path_epoch; /* paths resolved in an earlier one are void */
 	uint16_t ip_id;
 	bool handed; /* the frame came through the hand-off */
 	struct net_counters counters;
@@ -79,7 +78,7 @@ struct net_packet {
 /* The way from a local address to a remote one. */
 struct net_path {
 	uint32_t neighbour;
-	uint32_t epoch;
+	uint32_t epoch; /* of the neighbour's entry: void when it has another */
 	uint16_t port;
 	uint16_t mtu;
 	uint8_t ecn; /* codepoint of what is sent (RFC 3168, 5); 0 as found */

@@ -170,8 +170,10 @@ static void acknowledge(struct net_stack *stack, struct tcb *tcb, const struct t
 /* Forward progress proves that the next hop works (RFC 4861, 7.3.1). */
 static void confirm_path(struct net_stack *stack, const struct tcb *tcb)
 {
-	if (tcb->path_epoch == stack->path_epoch)
-		neighbour_confirm(&stack->neighbours.entries[tcb->path_neighbour], stack->now_us);
+	struct neighbour *n = &stack->neighbours.entries[tcb->path_neighbour];
+
+	if (tcb->path_epoch == n->epoch)
+		neighbour_confirm(n, stack->now_us);
 }
 
 /* After our FIN was acknowledged. @return false: the connection is gone */

@@ -40,7 +40,6 @@ struct tcb *tcb_create(struct net_stack *stack, const struct ip_address *local, 
 		.reo_mult = 1,
 		.user_timeout_us = TCP_USER_TIMEOUT_US,
 		.progress_us = now32(stack),
-		.path_epoch = stack->path_epoch - 1,
 	};
 	*cold = (struct tcb_cold){
 		.generation = generation,

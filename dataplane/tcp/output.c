@@ -13,18 +13,17 @@
 
 int tcp_path(struct net_stack *stack, struct tcb *tcb, struct net_path *path)
 {
-	const struct neighbour *n;
+	const struct neighbour *n = &stack->neighbours.entries[tcb->path_neighbour];
 	int rc;
 
-	if (tcb->path_epoch != stack->path_epoch) {
+	if (tcb->path_epoch != n->epoch) {
 		rc = net_path_find(stack, &tcb->local, &tcb->remote, path);
 		if (rc != 0)
 			return rc;
 		tcb->path_neighbour = path->neighbour;
-		tcb->path_epoch = stack->path_epoch;
+		tcb->path_epoch = path->epoch;
 		return 0;
 	}
-	n = &stack->neighbours.entries[tcb->path_neighbour];
 	*path = (struct net_path){
 		.neighbour = tcb->path_neighbour,
 		.epoch = tcb->path_epoch,

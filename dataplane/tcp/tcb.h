@@ -163,7 +163,7 @@ struct tcb {
 	uint16_t ooo_chunks;
 	uint16_t peer_mss; /* as announced */
 	uint32_t path_neighbour;
-	uint32_t path_epoch;
+	uint32_t path_epoch; /* 0: not looked up yet; else of the neighbour's entry */
 	_Alignas(4) uint8_t congestion_state[TCB_CONGESTION_STATE];
 };
 static_assert(sizeof(struct tcb) == 256, "four cache lines");

@@ -105,7 +105,7 @@ struct harness *harness_create(const struct harness_options *options)
 		.unpaced = !options->paced,
 		.keepalive_s = options->keepalive_s,
 		.time_wait = o->time_wait != 0 ? o->time_wait : 64,
-		.neighbours = 16,
+		.neighbours = o->neighbours != 0 ? o->neighbours : 16,
 		.receive_window = o->receive_window,
 		.frames = sim_frame_pool_interface(h->frames),
 		.chunks = h->chunks,

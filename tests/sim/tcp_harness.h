@@ -69,6 +69,7 @@ struct harness_options {
 	uint32_t frames;      /**< 0: 4096 */
 	uint32_t flights;     /**< 0: as many as connections */
 	uint32_t receive_window;
+	uint32_t neighbours;  /**< 0: 16 */
 	bool ecn;	      /**< offer it on connect */
 	bool paced;	      /**< else whatever the window allows comes at once */
 	uint32_t keepalive_s; /**< 0: off */
