@@ -301,3 +301,32 @@ void tcp_syn_sent_input(struct net_stack *stack, struct tcb *tcb, struct tcp_seg
 		tcp_data_input(stack, tcb, s);
 	}
 }
+
+/* Back to SYN-SENT, with what our SYN offered. */
+static void forget_peer(struct net_stack *stack, struct tcb *tcb)
+{
+	tcb->flags |= TCB_SACK | TCB_TIMESTAMPS;
+	tcb->flags &= ~(uint32_t)(TCB_LIMITED_WINDOW | TCB_SYN_DUE | TCB_ACK_NOW);
+	tcb->receive_scale = stack->tcp->receive_scale & 15u;
+	tcb->ts_recent = 0; /* what a SYN echoes */
+	tcb_set_state(stack, tcb, TCPS_SYN_SENT);
+}
+
+bool tcp_simultaneous_input(struct net_stack *stack, struct tcb *tcb, struct tcp_segment *s)
+{
+	bool has_ack = (s->flags & TCP_ACK) != 0;
+
+	if ((s->flags & TCP_RST) != 0 && !has_ack) {
+		if (s->seq == tcb->rcv_nxt)
+			forget_peer(stack, tcb);
+		return true;
+	}
+	if ((s->flags & (TCP_RST | TCP_SYN)) == 0 || !has_ack)
+		return false;
+	if (s->ack == tcb->snd_nxt) {
+		forget_peer(stack, tcb);
+		tcp_syn_sent_input(stack, tcb, s);
+		return true;
+	}
+	return (s->flags & TCP_RST) != 0;
+}

@@ -273,6 +273,9 @@ void tcp_input(struct net_stack *stack, const struct net_packet *packet)
 		tcp_reply_reset(stack, packet, &s);
 	else if (tcb->state == TCPS_SYN_SENT)
 		tcp_syn_sent_input(stack, tcb, &s);
+	else if (tcb->state == TCPS_SYN_RCVD && (tcb->flags & TCB_ACTIVE) != 0 &&
+		 tcp_simultaneous_input(stack, tcb, &s))
+		return;
 	else if (tcb->state != TCPS_CLOSED)
 		synchronized_input(stack, tcb, packet, &s);
 }

@@ -93,6 +93,13 @@ struct tcp_listener *tcp_find_listener(struct tcp_layer *layer, const struct ip_
 void tcp_listen_input(struct net_stack *stack, const struct net_packet *packet,
 		      const struct tcp_segment *segment, const struct tcp_listener *listener);
 void tcp_syn_sent_input(struct net_stack *stack, struct tcb *tcb, struct tcp_segment *segment);
+/*
+ * SYN-RECEIVED after a SYN of ours: the SYN that came may be a stranger's, who has guessed the
+ * ports. Only who acknowledges ours has seen it: its SYN-ACK or RST counts as in SYN-SENT, and a
+ * RST that acknowledges nothing takes back no more than that SYN said.
+ * @return true: it is dealt with, the connection may be gone
+ */
+bool tcp_simultaneous_input(struct net_stack *stack, struct tcb *tcb, struct tcp_segment *segment);
 /* SYN-RECEIVED and an acceptable ACK. @return false: the connection is gone */
 bool tcp_establish(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *segment);
 /* Segment size from the peer's announcement and the path's MTU. */

@@ -38,7 +38,7 @@ static void must_11_a_reset_refuses_an_active_open_in_syn_received(void **state)
 	assert_true(dialog_take(&d));
 	assert_int_equal(d.s.flags, S | A);
 	assert_string_equal(dialog_state(&d), "SYN-RECEIVED");
-	says(&d, R);
+	says(&d, R | A);
 	assert_true(d.c->closed);
 	assert_int_equal(d.c->reason, TCP_REFUSED);
 	dialog_end(&d);
