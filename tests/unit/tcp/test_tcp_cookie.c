@@ -160,6 +160,31 @@ static void a_cookie_is_believed_for_a_minute_and_not_for_longer_than_two(void *
 	}
 }
 
+static void after_a_pause_the_secret_of_before_is_worth_nothing(void **state)
+{
+	struct dialog d = flooded(false, &full);
+
+	hears_cookie(&d);
+	/* As many periods later the same slot would hold the same secret. */
+	harness_advance(d.h, 4 * 64000000u);
+	while (harness_take(d.h, d.copy) != 0)
+		;
+	d.seq += 5;
+	flood(&d);
+	d.seq -= 5;
+	harness_advance(d.h, 64000000u);
+	while (harness_take(d.h, d.copy) != 0)
+		;
+	d.seq += 5;
+	flood(&d);
+	d.seq -= 5;
+	d.h->accepted = NULL;
+	says(&d, A);
+	assert_null(d.h->accepted);
+	hears(&d, R, 0, 0);
+	dialog_end(&d);
+}
+
 static void a_stranger_who_saw_no_cookie_opens_nothing(void **state)
 {
 	struct dialog d = flooded(false, &full);
@@ -222,6 +247,7 @@ int main(void)
 		cmocka_unit_test(rfc_4987_without_timestamps_a_cookie_holds_the_segment_size_alone),
 		cmocka_unit_test(rfc_7323_the_timestamp_of_a_cookie_is_not_ahead_of_the_clock),
 		cmocka_unit_test(a_cookie_is_believed_for_a_minute_and_not_for_longer_than_two),
+		cmocka_unit_test(after_a_pause_the_secret_of_before_is_worth_nothing),
 		cmocka_unit_test(a_stranger_who_saw_no_cookie_opens_nothing),
 		cmocka_unit_test(without_a_flood_no_ack_opens_a_connection),
 		cmocka_unit_test(the_ack_of_a_cookie_may_carry_data),

@@ -153,6 +153,95 @@ static void d_sacks_make_loss_detection_wait_by_a_round_trip_at_most(void **stat
 	dialog_end(&d);
 }
 
+/* As ten_in_flight; the second and the first were sent again, two more segments are out, and all
+ * but these is acknowledged. */
+static struct dialog after_a_recovery(const struct offer *offer, uint32_t mss, bool duplicates)
+{
+	struct dialog d = connecting(&v4, offer);
+	struct script_segment syn = dialog_syn(&d, S | A), ack;
+	unsigned heard = 0;
+
+	harness_advance(d.h, 50000);
+	script_feed(d.h, &syn);
+	d.seq++;
+	hears(&d, A, 0, 0);
+	harness_send(d.c, bytes, 12 * mss);
+	for (int32_t n = 0; n < 10; n++)
+		hears(&d, A, n * (int32_t)mss, mss);
+	harness_advance(d.h, 50000);
+	ack = dialog_base(&d, A);
+	ack.sacks = 1;
+	ack.sack[0][0] = d.ack + 2 * mss;
+	ack.sack[0][1] = d.ack + 10 * mss;
+	script_feed(d.h, &ack);
+	while (dialog_take(&d))
+		heard++;
+	assert_int_equal(heard, 4);
+	for (uint32_t n = 0; n < 2; n++) {
+		ack = dialog_base(&d, A);
+		ack.ack += 10 * mss;
+		ack.sacks = duplicates;
+		ack.sack[0][0] = d.ack + n * mss;
+		ack.sack[0][1] = d.ack + (n + 1) * mss;
+		script_feed(d.h, &ack);
+	}
+	hears_nothing(&d);
+	return d;
+}
+
+/* The tail's probe, and its answer. */
+static void probed(struct dialog *d, uint32_t mss, bool duplicate)
+{
+	uint32_t echo = d->ts_ecr;
+	struct script_segment ack;
+
+	harness_advance(d->h, 120000);
+	hears(d, A, 11 * (int32_t)mss, mss);
+	d->ts_ecr = echo;
+	ack = dialog_base(d, A);
+	ack.ack += 12 * mss;
+	ack.sacks = duplicate;
+	ack.sack[0][0] = d->ack + 11 * mss;
+	ack.sack[0][1] = d->ack + 12 * mss;
+	script_feed(d->h, &ack);
+}
+
+static void what_was_restored_is_not_restored_again(void **state)
+{
+	struct dialog d = after_a_recovery(&with_sack, MSS, true);
+
+	assert_int_equal(counters(&d)->tcp_spurious, 1);
+	probed(&d, MSS, true);
+	assert_int_equal(counters(&d)->tcp_dsack, 3);
+	assert_int_equal(counters(&d)->tcp_spurious, 1);
+	dialog_end(&d);
+}
+
+static void an_old_echo_outside_of_a_recovery_restores_nothing(void **state)
+{
+	struct dialog d = after_a_recovery(&full, MSS - 12, false);
+
+	assert_int_equal(counters(&d)->tcp_spurious, 0);
+	probed(&d, MSS - 12, false);
+	assert_int_equal(counters(&d)->tcp_tail_probe, 1);
+	assert_int_equal(counters(&d)->tcp_spurious, 0);
+	dialog_end(&d);
+}
+
+/* RFC 5681, 2: without SACK a duplicate ACK shows the same window. */
+static void acks_that_move_the_window_are_no_duplicates(void **state)
+{
+	struct dialog d = ten_in_flight(&plain);
+
+	for (unsigned i = 0; i < 20; i++) {
+		d.window--;
+		acks(&d, 0, 0, NULL);
+	}
+	hears_nothing(&d);
+	assert_int_equal(counters(&d)->tcp_fast_recovery, 0);
+	dialog_end(&d);
+}
+
 /* Whoever looks at the stream on its way must see the same as the application. */
 static void of_two_copies_of_a_byte_the_first_to_come_counts(void **state)
 {
@@ -184,6 +273,9 @@ int main(void)
 		cmocka_unit_test(one_d_sack_for_two_retransmissions_restores_nothing),
 		cmocka_unit_test(a_d_sack_without_a_retransmission_restores_nothing),
 		cmocka_unit_test(d_sacks_make_loss_detection_wait_by_a_round_trip_at_most),
+		cmocka_unit_test(what_was_restored_is_not_restored_again),
+		cmocka_unit_test(an_old_echo_outside_of_a_recovery_restores_nothing),
+		cmocka_unit_test(acks_that_move_the_window_are_no_duplicates),
 		cmocka_unit_test(of_two_copies_of_a_byte_the_first_to_come_counts),
 	};
 

@@ -138,10 +138,10 @@ static void only_a_newer_segment_moves_the_window(void **state)
 	struct dialog d = measured(&with_sack);
 	struct tcp_information i;
 
-	says_at(&d, A, 0, "a", 1);
+	says_at(&d, A, 100, "b", 1); /* the newest */
 	d.window = 10;
-	d.seq -= 1; /* older than the last */
-	says(&d, A);
+	says_at(&d, A, 0, "a", 1); /* late: it fills the hole */
+	assert_int_equal(d.c->received_size, 1);
 	harness_information(d.c, &i);
 	assert_int_equal(i.send_window, 65535);
 	dialog_end(&d);

@@ -226,6 +226,215 @@ static void an_old_ack_does_not_bring_a_timestamp_either(void **state)
 	dialog_end(&d);
 }
 
+static void an_ack_of_our_syn_alone_opens_nothing(void **state)
+{
+	struct dialog d = connecting(&v4, &full);
+
+	says(&d, A);
+	says_at(&d, A, 0, "hello", 5);
+	d.seq -= 5;
+	hears_nothing(&d);
+	assert_false(d.c->connected || d.c->closed);
+	the_peer_answers(&d);
+	dialog_end(&d);
+}
+
+static void a_reset_with_a_wrong_ack_in_syn_sent_is_not_answered(void **state)
+{
+	struct dialog d = connecting(&v4, &plain);
+
+	d.ack += 1000;
+	says(&d, R | A);
+	hears_nothing(&d);
+	assert_false(d.c->closed);
+	dialog_end(&d);
+}
+
+static void we_do_not_connect_to_ourselves(void **state)
+{
+	struct harness *h = harness_create(&v4);
+
+	harness_add_address(h, "10.0.0.7");
+	harness_listen(h, 25);
+	assert_null(harness_connect_from(h, "10.0.0.1", "10.0.0.1", 25, 1000000));
+	assert_null(harness_connect_from(h, "10.0.0.1", "10.0.0.7", 25, 1000000));
+	harness_destroy(h);
+}
+
+/* --- what strangers can provoke --- */
+
+static void ack_past(struct dialog *d)
+{
+	d->ack -= 1000000000;
+	says(d, A);
+	d->ack += 1000000000;
+}
+
+static void ack_future(struct dialog *d)
+{
+	d->ack += 1000;
+	says(d, A);
+	d->ack -= 1000;
+}
+
+static void ts_past(struct dialog *d)
+{
+	d->ts -= 100;
+	says(d, A);
+	d->ts += 100;
+}
+
+static void seq_elsewhere(struct dialog *d)
+{
+	says_at(d, A, 0x40000000, NULL, 0);
+}
+
+static void syn(struct dialog *d)
+{
+	says_at(d, S, 5, NULL, 0);
+}
+
+static void rst_beside(struct dialog *d)
+{
+	says_at(d, R, 5, NULL, 0);
+}
+
+/* Two ends that think each other wrong would answer for ever (ACK loops). */
+static void rfc_5961_7_every_challenge_is_limited(void **state)
+{
+	void (*const kinds[])(struct dialog *) = {ack_past,	 ack_future, ts_past,
+						  seq_elsewhere, syn,	     rst_beside};
+
+	for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		struct dialog d = connected(&v4, &full);
+		unsigned heard = 0;
+
+		for (unsigned n = 0; n < 200; n++) {
+			kinds[i](&d);
+			while (dialog_take(&d))
+				heard++;
+		}
+		assert_in_range(heard, 6, 19);
+		assert_false(d.c->closed);
+		dialog_end(&d);
+	}
+}
+
+static void what_comes_to_time_wait_is_answered_within_a_limit(void **state)
+{
+	struct dialog d = connected(&v4, &full);
+	unsigned heard = 0;
+
+	harness_close(d.c);
+	hears(&d, F | A, 0, 0);
+	d.ack++;
+	says(&d, F | A);
+	hears(&d, A, 0, 0);
+	assert_int_equal(time_waits(&d), 1);
+	for (unsigned n = 0; n < 1000; n++) {
+		says_at(&d, A, 1000, NULL, 0);
+		while (dialog_take(&d))
+			heard++;
+	}
+	assert_in_range(heard, 1, 50);
+	dialog_end(&d);
+}
+
+/* An IPv6 host has a /64 of addresses to ask from. */
+static void resets_are_limited_by_network_in_ipv6(void **state)
+{
+	struct dialog d;
+	unsigned heard = 0;
+
+	dialog_begin(&d, &v6, &plain);
+	for (unsigned i = 0; i < 1000; i++) {
+		d.h->peer.bytes[14] = (uint8_t)(i >> 8);
+		d.h->peer.bytes[15] = (uint8_t)(i | 2);
+		says_at(&d, S, 1, NULL, 0);
+		while (dialog_take(&d))
+			heard++;
+	}
+	assert_in_range(heard, 1, 50);
+	assert_true(counters(&d)->tcp_rst_rate_limited > 900);
+	dialog_end(&d);
+}
+
+static void an_echo_beyond_reason_is_no_round_trip(void **state)
+{
+	struct script_segment s;
+	struct tcp_information i;
+	struct dialog d;
+
+	dialog_begin(&d, &v4, &full);
+	harness_listen(d.h, 25);
+	s = dialog_syn(&d, S);
+	script_feed(d.h, &s);
+	d.seq++;
+	assert_true(dialog_take(&d));
+	harness_advance(d.h, 1100000);
+	assert_true(dialog_take(&d)); /* the SYN-ACK again: only its echo tells which it was */
+	assert_int_equal(d.s.flags, S | A);
+	d.ack = d.s.seq + 1;
+	d.ts_ecr -= 100000000;
+	says(&d, A);
+	d.c = d.h->accepted;
+	assert_non_null(d.c);
+	harness_information(d.c, &i);
+	assert_int_equal(i.srtt_us, 0);
+	dialog_end(&d);
+}
+
+/* --- ports --- */
+
+/* The choice of a port as it was before. */
+static void turn_back(struct harness *h)
+{
+	struct tcp_layer *layer = h->stack->tcp;
+
+	for (unsigned i = 0; i < PORT_COUNTERS; i++)
+		layer->port_counter[i]--;
+}
+
+static void a_local_port_in_time_wait_is_not_chosen(void **state)
+{
+	struct dialog d = connected(&v4, &full);
+	uint16_t port = d.h->script_local_port;
+
+	turn_back(d.h);
+	assert_non_null(harness_connect(d.h, 25));
+	assert_int_not_equal(d.h->script_local_port, port); /* it is open */
+	harness_abort(&d.h->connections[1]);
+	d.h->script_local_port = port;
+	while (dialog_take(&d))
+		;
+	harness_close(d.c);
+	hears(&d, F | A, 0, 0);
+	d.ack++;
+	says(&d, F | A);
+	hears(&d, A, 0, 0);
+	assert_int_equal(time_waits(&d), 1);
+	turn_back(d.h);
+	turn_back(d.h);
+	assert_non_null(harness_connect(d.h, 25));
+	assert_int_not_equal(d.h->script_local_port, port);
+	dialog_end(&d);
+}
+
+static void a_port_that_is_listened_on_is_not_chosen(void **state)
+{
+	struct harness *h = harness_create(&v4);
+	uint16_t port;
+
+	assert_non_null(harness_connect(h, 25));
+	port = h->script_local_port;
+	harness_abort(&h->connections[0]);
+	harness_listen(h, port);
+	turn_back(h);
+	assert_non_null(harness_connect(h, 25));
+	assert_int_not_equal(h->script_local_port, port);
+	harness_destroy(h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -238,6 +447,15 @@ int main(void)
 		cmocka_unit_test(rfc_5961_the_limit_of_challenge_acks_is_each_connection_s_own),
 		cmocka_unit_test(every_secret_is_drawn_for_each_stack),
 		cmocka_unit_test(an_old_ack_does_not_bring_a_timestamp_either),
+		cmocka_unit_test(an_ack_of_our_syn_alone_opens_nothing),
+		cmocka_unit_test(a_reset_with_a_wrong_ack_in_syn_sent_is_not_answered),
+		cmocka_unit_test(we_do_not_connect_to_ourselves),
+		cmocka_unit_test(rfc_5961_7_every_challenge_is_limited),
+		cmocka_unit_test(what_comes_to_time_wait_is_answered_within_a_limit),
+		cmocka_unit_test(resets_are_limited_by_network_in_ipv6),
+		cmocka_unit_test(an_echo_beyond_reason_is_no_round_trip),
+		cmocka_unit_test(a_local_port_in_time_wait_is_not_chosen),
+		cmocka_unit_test(a_port_that_is_listened_on_is_not_chosen),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
