@@ -9,10 +9,11 @@
 #include <errno.h>
 #include <string.h>
 
-#define RECORD	    16384u /* what a pushy writer adds (tcp.h: one TLS record) */
-#define CONGESTIONS (TCP_BBR + 1u)
-#define RETRY_US    5000u
-#define SYN_TIMEOUT UINT64_C(120000000)
+#define RECORD	     16384u /* what a pushy writer adds (tcp.h: one TLS record) */
+#define CONGESTIONS  (TCP_BBR + 1u)
+#define RETRY_US     5000u
+#define MEETING_PORT 30000u
+#define SYN_TIMEOUT  UINT64_C(120000000)
 /* Longer than the stack's own user timeout and FIN-WAIT-2: only who has nothing to send and hears
  * nothing needs it. */
 #define GIVE_UP_US UINT64_C(700000000)
@@ -32,6 +33,13 @@ static uint64_t now_us(const struct swarm_side *side)
 static const char *side_name(const struct swarm_side *side)
 {
 	return side == &side->flow->side[0] ? "client" : "server";
+}
+
+/* It may hear nothing any more. Who asks after silent peers needs no timeout of his own. */
+static void may_have_vanished(struct swarm_side *peer)
+{
+	if (!peer->open || peer->host->options.keepalive_s == 0)
+		peer->give_up_us = now_us(peer) + GIVE_UP_US;
 }
 
 /* --- what is drawn --- */
@@ -97,6 +105,7 @@ void swarm_flow_draw(struct swarm *swarm, struct swarm_flow *flow, unsigned id)
 	}
 	if (!flow->side[0].close_first && !flow->side[1].close_first)
 		flow->side[random_below(r, 2)].close_first = true; /* or nobody ever would */
+	flow->meeting = swarm_percent(r, o->meetings);
 }
 
 /* --- the end of a side --- */
@@ -117,7 +126,7 @@ static void side_done(struct swarm_side *side, enum tcp_close_reason reason)
 		    side->received);
 	/* The peer may never hear of it. */
 	if (reason != TCP_CLOSED && peer->open)
-		peer->give_up_us = now_us(side) + GIVE_UP_US;
+		may_have_vanished(peer);
 	/* A server that has not begun has nobody to serve, unless the handshake's last ACK is on
 	 * its way: then it will hear nothing. */
 	if (side == &side->flow->side[0] && !peer->open && !peer->done)
@@ -168,7 +177,7 @@ static void on_connected(void *user, tcp_handle handle)
 	side->established = true;
 	swarm_trace(side->swarm, "flow %u connected", side->flow->id);
 	if (!peer_of(side)->open) /* until the server accepts; it may be gone by now */
-		side->give_up_us = now_us(side) + GIVE_UP_US;
+		may_have_vanished(side);
 	if (side->size > 0)
 		tcp_want_send(side->host->stack, handle);
 	maybe_close(side);
@@ -277,6 +286,15 @@ static const struct tcp_callbacks callbacks = {on_connected, on_receive, on_end,
 					       on_closed};
 
 /* --- servers --- */
+static bool is_client(const struct swarm_flow *flow, const struct tcp_endpoints *ends)
+{
+	if (flow->client_port == ends->remote_port &&
+	    ip_equal(&flow->client_address, &ends->remote))
+		return true;
+	return flow->moved && flow->moved_to.port == ends->remote_port &&
+	       ip_equal(&flow->moved_to.address, &ends->remote);
+}
+
 static struct swarm_flow *flow_of(struct swarm *swarm, unsigned server,
 				  const struct tcp_endpoints *ends)
 {
@@ -285,9 +303,8 @@ static struct swarm_flow *flow_of(struct swarm *swarm, unsigned server,
 	for (unsigned i = 0; i < swarm->options.flows; i++) {
 		struct swarm_flow *f = &swarm->flows[i];
 
-		if (f->begun && 1 - f->client == server && f->client_port == ends->remote_port &&
-		    ip_equal(&f->client_address, &ends->remote) && !f->side[1].open &&
-		    (found == NULL || f->start_us > found->start_us))
+		if (f->begun && !f->meeting && 1 - f->client == server && is_client(f, ends) &&
+		    !f->side[1].open && (found == NULL || f->start_us > found->start_us))
 			found = f;
 	}
 	return found;
@@ -318,7 +335,7 @@ static bool on_accept(void *user, tcp_handle handle, void **user_out,
 		side->reason = TCP_ABORTED;
 		side->give_up_us = MR_NEVER;
 		swarm->finished++;
-		flow->side[0].give_up_us = swarm->now.mono_us + GIVE_UP_US;
+		may_have_vanished(&flow->side[0]);
 		return false;
 	}
 	swarm_trace(swarm, "flow %u: accepted", flow->id);
@@ -332,7 +349,7 @@ static bool on_accept(void *user, tcp_handle handle, void **user_out,
 	choose_congestion(side);
 	flow->side[0].give_up_us = MR_NEVER;
 	if (flow->side[0].done)
-		side->give_up_us = swarm->now.mono_us + GIVE_UP_US;
+		may_have_vanished(side);
 	return true;
 }
 
@@ -346,38 +363,92 @@ void swarm_listen(struct swarm_host *host)
 }
 
 /* --- what time brings --- */
-static void begin(struct swarm *swarm, struct swarm_flow *flow)
+/* Nobody is to blame where memory, ports or addresses are short. */
+static void not_begun(struct swarm *swarm, struct swarm_flow *flow, int rc)
 {
-	struct swarm_side *side = &flow->side[0];
-	struct swarm_host *host = side->host;
-	struct ip_address *local = &host->addresses[flow->address[0]].address;
-	struct ip_address *remote = &flow->side[1].host->addresses[flow->address[1]].address;
+	bool excused = !swarm->options.gentle &&
+		       (rc == -ENOBUFS || rc == -EADDRNOTAVAIL || rc == -ENETUNREACH);
+
+	if (!excused)
+		swarm_fail(swarm, "flow %u: tcp_connect: %s", flow->id, strerror(-rc));
+	flow->disturbed = true;
+	side_done(&flow->side[0], TCP_NO_MEMORY);
+	side_done(&flow->side[1], TCP_NO_MEMORY);
+}
+
+/* @return local port, 0: refused, and the flow is over */
+static uint16_t connect_side(struct swarm *swarm, struct swarm_side *side, uint16_t remote_port)
+{
+	const struct swarm_side *peer = peer_of(side);
+	unsigned index = side == &side->flow->side[0] ? 0 : 1;
+	const struct ip_address *local = &side->host->addresses[side->flow->address[index]].address;
+	const struct ip_address *remote =
+		&peer->host->addresses[side->flow->address[1 - index]].address;
 	struct tcp_endpoints ends;
-	int rc = tcp_connect(host->stack, local, remote, SWARM_PORT, SYN_TIMEOUT, &callbacks, side,
-			     &swarm->now, &side->handle);
+	int rc = tcp_connect(side->host->stack, local, remote, remote_port, SYN_TIMEOUT, &callbacks,
+			     side, &swarm->now, &side->handle);
 
-	flow->begun = true;
 	if (rc != 0) {
-		bool excused = !swarm->options.gentle &&
-			       (rc == -ENOBUFS || rc == -EADDRNOTAVAIL || rc == -ENETUNREACH);
-
-		if (!excused)
-			swarm_fail(swarm, "flow %u: tcp_connect: %s", flow->id, strerror(-rc));
-		flow->disturbed = true;
-		side_done(side, TCP_NO_MEMORY);
-		side_done(&flow->side[1], TCP_NO_MEMORY);
-		return;
+		not_begun(swarm, side->flow, rc);
+		return 0;
 	}
-	if (tcp_endpoints(host->stack, side->handle, &ends) != 0)
-		swarm_fail(swarm, "flow %u: no endpoints", flow->id);
+	if (tcp_endpoints(side->host->stack, side->handle, &ends) != 0)
+		swarm_fail(swarm, "flow %u: no endpoints", side->flow->id);
 	side->open = true;
 	choose_congestion(side);
-	flow->client_address = ends.local;
-	flow->client_port = ends.local_port;
-	swarm_trace(swarm, "flow %u connects from host %u, port %u", flow->id, host->id,
+	swarm_trace(swarm, "flow %u connects from host %u, port %u", side->flow->id, side->host->id,
 		    ends.local_port);
-	if (swarm->options.reuse_ports)
+	return ends.local_port;
+}
+
+/* RFC 9293, figure 7: each end connects to the port that the other connects from. */
+static void meet(struct swarm *swarm, struct swarm_flow *flow)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct swarm_side *side = &flow->side[i];
+		struct swarm_host *host = side->host;
+		uint16_t port = (uint16_t)(MEETING_PORT + 2 * flow->id + i);
+		uint16_t other = (uint16_t)(MEETING_PORT + 2 * flow->id + 1 - i);
+
+		watch_steer_port(host, &host->addresses[flow->address[i]].address,
+				 &flow->side[1 - i].host->addresses[flow->address[1 - i]].address,
+				 other, port);
+		if (connect_side(swarm, side, other) != port)
+			swarm_fail(swarm, "flow %u: no meeting at port %u", flow->id, port);
+	}
+	flow->client_port = (uint16_t)(MEETING_PORT + 2 * flow->id);
+}
+
+static void begin(struct swarm *swarm, struct swarm_flow *flow)
+{
+	struct swarm_host *host = flow->side[0].host;
+
+	flow->begun = true;
+	flow->client_address = host->addresses[flow->address[0]].address;
+	if (flow->meeting) {
+		meet(swarm, flow);
+		return;
+	}
+	flow->client_port = connect_side(swarm, &flow->side[0], SWARM_PORT);
+	if (flow->client_port != 0 && swarm->options.reuse_ports)
 		watch_rewind_ports(host);
+}
+
+void swarm_flow_host_died(struct swarm *swarm, const struct swarm_host *host)
+{
+	for (unsigned i = 0; i < swarm->options.flows; i++) {
+		struct swarm_flow *flow = &swarm->flows[i];
+
+		for (unsigned k = 0; k < 2; k++) {
+			struct swarm_side *side = &flow->side[k];
+
+			if (side->host != host || !flow->begun || side->done)
+				continue;
+			flow->disturbed = true;
+			if (side->open)
+				side_done(side, TCP_ABORTED);
+		}
+	}
 }
 
 static void side_run(struct swarm *swarm, struct swarm_side *side)

@@ -132,9 +132,10 @@ static void draw_broken(struct mr_random *r, struct swarm_options *o)
 {
 	o->gentle = false;
 	o->router.spare_neighbours = swarm_percent(r, 50);
-	o->outages = swarm_between(r, 0, 4);
-	o->outage_us = swarm_between(r, 1, 90) * S;
+	o->plan[SWARM_OUTAGE].times = swarm_between(r, 0, 4);
+	o->plan[SWARM_OUTAGE].most_us = swarm_between(r, 1, 90) * S;
 	o->faults_us = swarm_between(r, 10, 200) * S;
+	o->events_us = o->faults_us;
 	o->start_us = o->faults_us;
 	o->aborts = 15;
 	o->refusals = 5;
@@ -160,16 +161,76 @@ static void draw_churn(struct mr_random *r, struct swarm_options *o)
 	o->size_max = 3000;
 	o->start_us = swarm_between(r, 1, 120) * S;
 	o->faults_us = o->start_us;
+	o->events_us = o->start_us;
 	o->reuse_ports = swarm_percent(r, 60);
 	o->slow_readers = 0;
 	if (swarm_percent(r, 40))
 		draw_lossy(r, o);
 	if (swarm_percent(r, 40)) {
-		o->reloads = swarm_between(r, 1, 6);
+		o->plan[SWARM_RELOAD].times = swarm_between(r, 1, 6);
 		o->gentle = false;
 	}
 	for (unsigned i = 0; i < 2; i++)
 		o->host[i].time_wait = 64;
+}
+
+static void draw_meeting(struct mr_random *r, struct swarm_options *o)
+{
+	o->meetings = swarm_between(r, 30, 100);
+	if (swarm_percent(r, 60))
+		draw_lossy(r, o);
+	if (swarm_percent(r, 30))
+		draw_narrow(r, o);
+}
+
+/* Connections that live long enough for what happens to meet them. */
+static void draw_long(struct mr_random *r, struct swarm_options *o)
+{
+	o->events_us = swarm_between(r, 1, 15) * S;
+	o->faults_us = o->events_us + 20 * S;
+	o->slow_readers = 40;
+	o->pauses = 60;
+}
+
+static void draw_moving(struct mr_random *r, struct swarm_options *o)
+{
+	draw_long(r, o);
+	o->gentle = false;
+	o->plan[SWARM_REBINDING].times = swarm_between(r, 0, 10);
+	o->plan[SWARM_RESTART].times = swarm_between(r, 0, 2);
+	if (swarm_percent(r, 40)) /* beyond the user timeout */
+		o->plan[SWARM_OUTAGE] = (struct swarm_plan){1, 310 * S, 900 * S};
+	o->faults_us += o->plan[SWARM_OUTAGE].most_us;
+	if (swarm_percent(r, 40))
+		draw_lossy(r, o);
+	for (unsigned i = 0; i < 2; i++)
+		if (swarm_percent(r, 50))
+			o->host[i].keepalive_s = swarm_between(r, 1, 300);
+}
+
+static void draw_reconfigured(struct mr_random *r, struct swarm_options *o)
+{
+	draw_long(r, o);
+	o->plan[SWARM_MTU].times = swarm_between(r, 1, 8);
+	if (swarm_percent(r, 50)) {
+		o->gentle = false;
+		o->plan[SWARM_RELOAD].times = swarm_between(r, 0, 6);
+		o->plan[SWARM_PORT_GONE] = (struct swarm_plan){swarm_between(r, 0, 3), 0, 10 * S};
+	}
+	if (swarm_percent(r, 40))
+		draw_lossy(r, o);
+	if (swarm_percent(r, 20))
+		draw_narrow(r, o);
+	for (unsigned i = 0; i < 2; i++)
+		o->host[i].strict_mtu = swarm_percent(r, 50);
+}
+
+static void draw_starved(struct mr_random *r, struct swarm_options *o)
+{
+	draw_long(r, o);
+	o->plan[SWARM_FAMINE] = (struct swarm_plan){swarm_between(r, 1, 4), 0, 15 * S};
+	if (swarm_percent(r, 40))
+		draw_lossy(r, o);
 }
 
 static void draw_profile(struct mr_random *r, struct swarm_options *o)
@@ -205,6 +266,18 @@ static void draw_profile(struct mr_random *r, struct swarm_options *o)
 	case SWARM_CHURN:
 		draw_churn(r, o);
 		break;
+	case SWARM_MEETING:
+		draw_meeting(r, o);
+		break;
+	case SWARM_MOVING:
+		draw_moving(r, o);
+		break;
+	case SWARM_RECONFIGURED:
+		draw_reconfigured(r, o);
+		break;
+	case SWARM_STARVED:
+		draw_starved(r, o);
+		break;
 	case SWARM_PROFILES:
 		break;
 	}
@@ -223,6 +296,8 @@ void swarm_draw(uint64_t seed, struct swarm_options *o)
 		.flows = swarm_between(r, 1, 16),
 		.start_us = swarm_between(r, 1, 5000) * 1000,
 		.faults_us = 60 * S,
+		.events_us = 60 * S,
+		.wall_steps = true,
 		.slow_readers = swarm_percent(r, 50) ? 30 : 0,
 		.pauses = swarm_percent(r, 50) ? 30 : 0,
 		.aborts = swarm_percent(r, 20) ? 5 : 0,
@@ -236,6 +311,21 @@ void swarm_draw(uint64_t seed, struct swarm_options *o)
 	draw_profile(r, o);
 }
 
+static void print_plan(const struct swarm_options *o)
+{
+	static const char *const names[] = {
+#define X(name, text) text,
+		SWARM_EVENT_LIST(X)
+#undef X
+	};
+
+	for (unsigned i = 0; i < SWARM_EVENTS; i++)
+		if (o->plan[i].times > 0)
+			printf("#   %u %s from %.1f to %.1f s, within %.1f s\n", o->plan[i].times,
+			       names[i], (double)o->plan[i].least_us / 1e6,
+			       (double)o->plan[i].most_us / 1e6, (double)o->events_us / 1e6);
+}
+
 void swarm_print_options(const struct swarm_options *o)
 {
 	printf("# seed %lu: %s, %s, vlan %u, %u flows of up to %u bytes within %.1f s, faults until "
@@ -243,20 +333,21 @@ void swarm_print_options(const struct swarm_options *o)
 	       (unsigned long)o->seed, swarm_profile_text(o->profile),
 	       o->gentle ? "gentle" : "harsh", o->vlan, o->flows, o->size_max,
 	       (double)o->start_us / 1e6, (double)o->faults_us / 1e6);
-	printf("#   %u outages of up to %.1f s, %u reloads, ports %s; of 100: slow %u, pausing %u, "
-	       "aborting %u, refused %u, renege %.2f\n",
-	       o->outages, (double)o->outage_us / 1e6, o->reloads,
+	print_plan(o);
+	printf("#   ports %s; of 100: slow %u, pausing %u, aborting %u, refused %u, meeting %u; renege "
+	       "%.2f\n",
 	       o->reuse_ports ? "reused" : "fresh", o->slow_readers, o->pauses, o->aborts,
-	       o->refusals, o->renege);
+	       o->refusals, o->meetings, o->renege);
 	for (unsigned i = 0; i < 2; i++) {
 		const struct swarm_host_options *h = &o->host[i];
 		const struct sim_link_settings *l = &o->link[i];
 
-		printf("#   host %u: mtu %u, %u addresses, %u connections, %u chunks, %u frames, "
+		printf("#   host %u: mtu %u%s, keepalive %u s, %u addresses, %u connections, %u chunks, %u frames, "
 		       "%u flights, window %u, offload %d, %u large frames, ecn %d, unpaced %d, turn of %u frames / %lu us, %u timers\n",
-		       i, h->mtu, h->addresses, h->connections, h->chunks, h->frames, h->flights,
-		       h->receive_window, h->offload, h->large_frames, h->ecn, h->unpaced,
-		       h->turn_frames, (unsigned long)h->turn_us, h->timers);
+		       i, h->mtu, h->strict_mtu ? " strictly" : "", h->keepalive_s, h->addresses,
+		       h->connections, h->chunks, h->frames, h->flights, h->receive_window,
+		       h->offload, h->large_frames, h->ecn, h->unpaced, h->turn_frames,
+		       (unsigned long)h->turn_us, h->timers);
 		printf("#   link from %u: delay %lu us, jitter %lu, rate %lu, queue %u, loss %.3f, "
 		       "burst %.3f/%.3f, duplicate %.3f, reorder %.3f by %lu, corrupt %.3f, "
 		       "cut %.3f\n",

@@ -53,6 +53,41 @@ void watch_rewind_ports(struct swarm_host *host)
 	memset(host->stack->tcp->port_counter, 0, sizeof(host->stack->tcp->port_counter));
 }
 
+/* As initial.c counts; the caller sees whether it came true. */
+void watch_steer_port(struct swarm_host *host, const struct ip_address *local,
+		      const struct ip_address *remote, uint16_t remote_port, uint16_t port)
+{
+	const uint32_t first = 16384, count = 65536 - first;
+	struct tcp_layer *layer = host->stack->tcp;
+	uint64_t f = tcp_tuple_hash(&layer->port_key, local, 0, remote, remote_port);
+	uint32_t start = (uint32_t)f;
+	uint32_t ahead = (port - first + count - start % count) % count;
+
+	if (start > UINT32_MAX - ahead)
+		ahead -= count;
+	layer->port_counter[(f >> 32) % PORT_COUNTERS] = ahead;
+}
+
+struct swarm_limits watch_limits(const struct swarm_host *host)
+{
+	const struct tcp_layer *layer = host->stack->tcp;
+
+	return (struct swarm_limits){.flights = layer->flights.capacity,
+				     .board = layer->board.capacity,
+				     .rates = layer->board.rates.capacity,
+				     .bbr = layer->bbr.capacity};
+}
+
+void watch_set_limits(struct swarm_host *host, const struct swarm_limits *limits)
+{
+	struct tcp_layer *layer = host->stack->tcp;
+
+	layer->flights.capacity = limits->flights;
+	layer->board.capacity = limits->board;
+	layer->board.rates.capacity = limits->rates;
+	layer->bbr.capacity = limits->bbr;
+}
+
 static bool synchronized_state(const struct tcb *tcb)
 {
 	return tcb->state != TCPS_CLOSED && tcb->state != TCPS_SYN_SENT &&
@@ -159,15 +194,23 @@ static void check_pair(struct swarm_host *host, const struct tcb *tcb)
 			   host->id, tcb->local_port, tcb->snd_nxt, other->rcv_adv);
 }
 
+uint32_t watch_frames(const struct swarm_host *host)
+{
+	const struct net_stack *stack = host->stack;
+	uint32_t frames = stack->ports[0].tx_tail - stack->ports[0].tx_head;
+
+	for (uint32_t i = 0; i < stack->neighbours.capacity; i++)
+		frames += stack->neighbours.entries[i].queued;
+	return frames;
+}
+
 /* A frame is in the port's queue or waits for a neighbour; a chunk is in a connection. */
 static void check_memory(struct swarm_host *host)
 {
 	const struct net_stack *stack = host->stack;
-	uint32_t frames = stack->ports[0].tx_tail - stack->ports[0].tx_head;
-	uint32_t chunks = stack->tcp->receive_chunks;
+	uint32_t frames = watch_frames(host) + host->hoard.frame_count;
+	uint32_t chunks = stack->tcp->receive_chunks + host->hoard.chunk_count;
 
-	for (uint32_t i = 0; i < stack->neighbours.capacity; i++)
-		frames += stack->neighbours.entries[i].queued;
 	for (uint32_t i = 0; i < stack->tcp->fresh; i++)
 		if (stack->tcp->tcbs[i].state != TCPS_CLOSED)
 			for (const struct chunk *c = stack->tcp->tcbs[i].send_head; c != NULL;
@@ -298,9 +341,9 @@ void watch_frame(struct swarm_host *host, const uint8_t *frame, size_t size)
 
 	if (!take_apart(frame, size, &w))
 		return;
-	if (w.ip_length > host->options.mtu)
+	if (w.ip_length > host->port.mtu && w.ip_length > host->mtu_before)
 		swarm_fail(host->swarm, "host %u sends %u bytes, its MTU is %u", host->id,
-			   w.ip_length, host->options.mtu);
+			   w.ip_length, host->port.mtu);
 	if (w.protocol != PROTOCOL_TCP)
 		return;
 	if (checksum_fold(

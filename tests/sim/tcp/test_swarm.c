@@ -52,12 +52,32 @@ static void run(uint64_t seed, bool alone)
 		       (unsigned long)result.bytes, (double)result.virtual_us / 1e6, result.failed);
 }
 
+/* The same seed with the time of day set forth and back: not a frame may differ. */
+static void run_with_steps(uint64_t seed)
+{
+	struct swarm_options options;
+	struct swarm_result still, stepped;
+
+	swarm_draw(seed, &options);
+	options.wall_steps = false;
+	swarm_run(&options, false, NULL, &still);
+	options.wall_steps = true;
+	swarm_run(&options, false, NULL, &stepped);
+	if (still.digest != stepped.digest || still.segments != stepped.segments) {
+		printf("# seed %lu: %lu frames, %lu of them when the wall clock is set\n",
+		       (unsigned long)seed, (unsigned long)still.segments,
+		       (unsigned long)stepped.segments);
+		fflush(stdout);
+		abort();
+	}
+}
+
 struct job {
 	pid_t pid; /* 0: none */
 	uint64_t seed;
 };
 
-static void start(struct job *job, uint64_t seed)
+static void start(struct job *job, uint64_t seed, void (*what)(uint64_t seed))
 {
 	const struct rlimit limit = {CPU_SECONDS, CPU_SECONDS}, none = {0, 0};
 
@@ -70,7 +90,7 @@ static void start(struct job *job, uint64_t seed)
 	setrlimit(RLIMIT_CPU, &limit);
 	setrlimit(RLIMIT_CORE, &none);
 	signal(SIGABRT, SIG_DFL);
-	run(seed, false);
+	what(seed);
 	fflush(stdout);
 	_exit(0);
 }
@@ -106,25 +126,45 @@ static unsigned running(const struct job *jobs, unsigned count)
 	return n;
 }
 
-static void run_profile(void **state)
+static void run_quietly(uint64_t seed)
 {
-	uint64_t profile = *(const enum swarm_profile *)*state;
-	unsigned first = number("MILLRACE_SIM_FIRST", 0) / SWARM_PROFILES;
-	unsigned last = first + number("MILLRACE_SIM_SEEDS", SEEDS);
+	run(seed, false);
+}
+
+/* Seeds first, first + step, ... below last. */
+static void run_seeds(uint64_t first, uint64_t last, uint64_t step, void (*what)(uint64_t seed))
+{
 	unsigned count = number("MILLRACE_SIM_JOBS", JOBS);
 	struct job jobs[JOBS_MAX] = {{0}};
 	unsigned failed = 0;
 
 	if (count < 1 || count > JOBS_MAX)
 		count = JOBS;
-	for (unsigned i = first; i < last || running(jobs, count) > 0;) {
-		for (unsigned j = 0; j < count && i < last; j++)
-			if (jobs[j].pid == 0)
-				start(&jobs[j], (uint64_t)i++ * SWARM_PROFILES + profile);
+	for (uint64_t seed = first; seed < last || running(jobs, count) > 0;) {
+		for (unsigned j = 0; j < count && seed < last; j++) {
+			if (jobs[j].pid != 0)
+				continue;
+			start(&jobs[j], seed, what);
+			seed += step;
+		}
 		failed += collect(jobs, count);
 	}
 	if (failed > 0)
 		fail_msg("%u seeds failed", failed);
+}
+
+static void run_profile(void **state)
+{
+	uint64_t profile = *(const enum swarm_profile *)*state;
+	uint64_t first = number("MILLRACE_SIM_FIRST", 0) / SWARM_PROFILES * SWARM_PROFILES;
+	uint64_t seeds = number("MILLRACE_SIM_SEEDS", SEEDS);
+
+	run_seeds(first + profile, first + seeds * SWARM_PROFILES, SWARM_PROFILES, run_quietly);
+}
+
+static void the_time_of_day_changes_no_frame(void **state)
+{
+	run_seeds(0, 2 * SWARM_PROFILES, 1, run_with_steps);
 }
 
 static int run_one(const char *seed)
@@ -136,7 +176,8 @@ static int run_one(const char *seed)
 int main(void)
 {
 	static enum swarm_profile profiles[SWARM_PROFILES];
-	struct CMUnitTest tests[SWARM_PROFILES];
+	struct CMUnitTest tests[SWARM_PROFILES + 1] = {
+		[SWARM_PROFILES] = cmocka_unit_test(the_time_of_day_changes_no_frame)};
 
 	if (getenv("MILLRACE_SIM_SEED") != NULL)
 		return run_one(getenv("MILLRACE_SIM_SEED"));
