@@ -169,27 +169,17 @@ void destination_open(struct net_stack *stack, struct tcb *tcb)
 	}
 	cold->destination = link;
 	layer->destinations->entries[link - 1].references++;
-	layer->destinations->entries[link - 1].connections++;
 }
 
-void destination_close(struct net_stack *stack, struct tcb *tcb)
+/* 0: it never was. */
+static bool within(const struct net_stack *stack, uint64_t when_us, uint64_t span_us)
 {
-	struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
-	struct destination *d = destination_of(stack->tcp, tcb);
-
-	if (d == NULL)
-		return;
-	destination_learn(stack, tcb);
-	d->retransmitted += cold->retransmitted;
-	if (--d->references == 0)
-		list_append(stack->tcp->destinations, cold->destination);
-	cold->destination = 0;
+	return when_us != 0 && stack->now_us - when_us < span_us;
 }
 
 static bool is_fresh(const struct net_stack *stack, const struct destination *d)
 {
-	return d != NULL && d->learnt_us != 0 &&
-	       stack->now_us - d->learnt_us < DESTINATION_FRESH_US;
+	return d != NULL && within(stack, d->learnt_us, DESTINATION_FRESH_US);
 }
 
 /* RFC 9040, 3.2: merged with what others found; the variation falls slowly, for an RTO that is too
@@ -207,37 +197,81 @@ static void learn_rtt(struct net_stack *stack, struct destination *d, const stru
 		d->rttvar_us = tcb->rttvar_us;
 }
 
-void destination_learn(struct net_stack *stack, struct tcb *tcb)
+/* What the connection itself found: what it was told at its beginning, and has not seen, must not
+ * come back as news, or it would never grow old. */
+static void learn_threshold(struct net_stack *stack, struct destination *d, const struct tcb *tcb)
 {
-	struct destination *d = destination_of(stack->tcp, tcb);
+	bool known = within(stack, d->ssthresh_us, DESTINATION_FRESH_US);
 
-	if (d == NULL || tcb->srtt_us == 0)
+	if (tcb->ssthresh >= SSTHRESH_NONE) { /* slow start has come so far without harm */
+		if (known && d->ssthresh < tcb->cwnd / 2)
+			d->ssthresh = tcb->cwnd / 2;
+		return;
+	}
+	if (tcb->ssthresh == d->ssthresh)
+		return;
+	d->ssthresh = known ? d->ssthresh / 2 + tcb->ssthresh / 2 : tcb->ssthresh;
+	d->ssthresh_us = stack->now_us;
+}
+
+static void learn_path(struct net_stack *stack, struct destination *d, struct tcb *tcb)
+{
+	if (tcb->srtt_us == 0)
 		return;
 	learn_rtt(stack, d, tcb);
 	d->learnt_us = stack->now_us;
-	d->cwnd = tcb->cwnd;
-	if (tcb->ssthresh < SSTHRESH_NONE)
-		d->ssthresh =
-			d->ssthresh == 0 ? tcb->ssthresh : d->ssthresh / 2 + tcb->ssthresh / 2;
-	if ((tcb->flags & TCB_REORDERING) != 0)
-		d->reordering = true;
+	if ((tcb->flags & (TCB_REORDERING | TCB_REORDERING_TOLD)) == TCB_REORDERING) {
+		d->reordering_us = stack->now_us;
+		tcb->flags |= TCB_REORDERING_TOLD;
+	}
+}
+
+void destination_tell(struct net_stack *stack, struct tcb *tcb)
+{
+	struct destination *d = destination_of(stack->tcp, tcb);
+
+	if (d != NULL && !within(stack, d->learnt_us, DESTINATION_LEARN_US))
+		learn_path(stack, d, tcb);
+}
+
+static void learn(struct net_stack *stack, struct destination *d, struct tcb *tcb)
+{
+	/* What one found that has long been idle is no news. */
+	if (tcb->srtt_us == 0 || now32(stack) - tcb->last_sent_us >= DESTINATION_FRESH_US)
+		return;
+	learn_path(stack, d, tcb);
+	learn_threshold(stack, d, tcb);
+}
+
+void destination_close(struct net_stack *stack, struct tcb *tcb)
+{
+	struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
+	struct destination *d = destination_of(stack->tcp, tcb);
+
+	if (d == NULL)
+		return;
+	learn(stack, d, tcb);
+	if (--d->references == 0)
+		list_append(stack->tcp->destinations, cold->destination);
+	cold->destination = 0;
 }
 
 void destination_apply(struct net_stack *stack, struct tcb *tcb)
 {
 	const struct destination *d = destination_of(stack->tcp, tcb);
 
-	if (!is_fresh(stack, d))
+	if (d == NULL)
 		return;
 	/* The first window is as RFC 6928 has it, whatever the last connection ended with: the
 	 * bucket keeps many of them from arriving at once. */
-	if (d->ssthresh >= SSTHRESH_LEAST * tcb->mss && tcb->ssthresh >= SSTHRESH_NONE &&
+	if (within(stack, d->ssthresh_us, DESTINATION_FRESH_US) &&
+	    d->ssthresh >= SSTHRESH_LEAST * tcb->mss && tcb->ssthresh >= SSTHRESH_NONE &&
 	    !congestion_of(tcb)->own_recovery) {
 		tcb->ssthresh = d->ssthresh;
 		memset(tcb->congestion_state, 0, sizeof(tcb->congestion_state));
 	}
-	if (d->reordering)
-		tcb->flags |= TCB_REORDERING;
+	if (within(stack, d->reordering_us, DESTINATION_FRESH_US))
+		tcb->flags |= TCB_REORDERING | TCB_REORDERING_TOLD;
 }
 
 uint32_t destination_syn_timeout_us(const struct net_stack *stack, const struct tcb *tcb)
@@ -267,9 +301,7 @@ uint16_t destination_mtu(const struct net_stack *stack, const struct tcb *tcb)
 {
 	const struct destination *d = destination_of(stack->tcp, tcb);
 
-	if (d == NULL || d->mtu == 0 || stack->now_us - d->mtu_us >= DESTINATION_MTU_KEEP_US)
-		return 0;
-	return d->mtu;
+	return d != NULL && within(stack, d->mtu_us, DESTINATION_MTU_KEEP_US) ? d->mtu : 0;
 }
 
 void destination_set_ecn_broken(struct net_stack *stack, struct tcb *tcb)
@@ -277,14 +309,14 @@ void destination_set_ecn_broken(struct net_stack *stack, struct tcb *tcb)
 	struct destination *d = destination_of(stack->tcp, tcb);
 
 	if (d != NULL)
-		d->ecn_broken = true;
+		d->ecn_broken_us = stack->now_us;
 }
 
 bool destination_ecn_broken(const struct net_stack *stack, const struct tcb *tcb)
 {
 	const struct destination *d = destination_of(stack->tcp, tcb);
 
-	return d != NULL && d->ecn_broken;
+	return d != NULL && within(stack, d->ecn_broken_us, DESTINATION_ECN_US);
 }
 
 /* --- the bucket --- */
@@ -295,7 +327,7 @@ void destination_delivered(struct net_stack *stack, struct tcb *tcb, uint32_t by
 
 	if (d == NULL || bytes == 0)
 		return;
-	d->delivered_bytes += bytes;
+	destination_tell(stack, tcb);
 	elapsed = stack->now_us - d->epoch_us;
 	span = tcb->srtt_us > RATE_SPAN_US ? tcb->srtt_us : RATE_SPAN_US;
 	if (elapsed < span) {

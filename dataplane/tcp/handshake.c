@@ -185,6 +185,7 @@ static void start(struct net_stack *stack, struct tcb *tcb, const struct tcp_seg
 	pmtu_begin(stack, tcb);
 	congestion_init(stack, tcb);
 	destination_apply(stack, tcb);
+	destination_tell(stack, tcb);
 	if (cold->retries > 1) /* RFC 6928, 2: more than one SYN was lost (RFC 5681, 3.1) */
 		tcb->cwnd = tcb->mss;
 	tcb->backoff = 0;

@@ -34,6 +34,7 @@ void rack_deliver(struct net_stack *stack, struct tcb *tcb, const struct tcp_rec
 			return;
 	} else if (flight->rack_rtt_us != 0 && seq_lt(end, flight->rack_fack)) {
 		tcb->flags |= TCB_REORDERING; /* step 3 */
+		tcb->flags &= ~(uint32_t)TCB_REORDERING_TOLD;
 	}
 	if (flight->rack_rtt_us == 0 || seq_lt(flight->rack_fack, end))
 		flight->rack_fack = end;

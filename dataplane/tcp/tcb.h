@@ -76,6 +76,7 @@ enum tcb_flag {
 	TCB_CWR_DUE = 1 << 26,	      /* with the next new data */
 	TCB_CWR = 1 << 27,   /* the window was reduced; not again until ecn_until is acknowledged */
 	TCB_PACED = 1 << 28, /* there is more to send, when pacing allows */
+	TCB_REORDERING_TOLD = 1 << 30, /* the destination knows of it; not seen again since */
 };
 
 /* What the retransmission deadline is for; they exclude each other. */
