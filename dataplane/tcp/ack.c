@@ -88,6 +88,25 @@ static void deliver(struct net_stack *stack, struct tcb *tcb, const struct tcp_s
 			     s->has_timestamp && (tcb->flags & TCB_TIMESTAMPS) != 0);
 }
 
+/* Some receivers keep the data of a segment that comes early and not its FIN: a record of its own
+ * for that, or what they report would be lost on us. */
+static void split_fin(struct tcp_layer *layer, struct tcb *tcb, const struct tcp_segment *s)
+{
+	struct tcp_record *last = board_last(layer, tcb), *fin;
+
+	if (last == NULL || (last->flags & (RECORD_FIN | RECORD_SACKED)) != RECORD_FIN ||
+	    last->length == 1 || !covered(s, last->seq, last->seq + last->length - 1) ||
+	    covered(s, last->seq, last->seq + last->length) || !board_has_room(layer, tcb))
+		return;
+	fin = board_append(layer, tcb);
+	*fin = *last;
+	last->length--;
+	last->flags &= (uint8_t)~RECORD_FIN;
+	fin->seq += last->length;
+	fin->length = 1;
+	fin->flags &= (uint8_t)~RECORD_NOTED;
+}
+
 static void mark_sacked(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *s,
 			struct ack_news *news)
 {
@@ -106,6 +125,7 @@ static void mark_sacked(struct net_stack *stack, struct tcb *tcb, const struct t
 	}
 	if (usable.sack_count == 0)
 		return;
+	split_fin(stack->tcp, tcb, &usable);
 	for (struct tcp_record *r = board_first(stack->tcp, tcb, &cursor); r != NULL;
 	     r = board_next(stack->tcp, &cursor)) {
 		if ((r->flags & RECORD_SACKED) != 0 ||
@@ -230,10 +250,6 @@ bool tcp_ack_input(struct net_stack *stack, struct tcb *tcb, const struct tcp_se
 	window_changed = update_window(stack, tcb, s);
 	if (alive_without_progress(tcb))
 		tcb->progress_us = now32(stack);
-	if ((tcb->flags & TCB_SACK) != 0 && s->sack_count > 0) {
-		find_dsack(tcb, s, &news);
-		mark_sacked(stack, tcb, s, &news);
-	}
 	/* RFC 5681, 2: in flight, no data, no SYN or FIN, same ACK, same window. */
 	news.dupack = s->ack == tcb->snd_una && tcb->snd_nxt != tcb->snd_una && s->length == 0 &&
 		      (s->flags & TCP_FIN) == 0 && !window_changed;
@@ -241,6 +257,12 @@ bool tcp_ack_input(struct net_stack *stack, struct tcb *tcb, const struct tcp_se
 		acknowledge(stack, tcb, s, &news);
 		tcb->progress_us = now32(stack);
 		confirm_path(stack, tcb);
+	}
+	/* In the order of sequence numbers: what an ACK covers before what it has blocks for, or an
+	 * ACK that comes for both would look like reordering (RFC 8985, 6.2 step 3). */
+	if ((tcb->flags & TCB_SACK) != 0 && s->sack_count > 0) {
+		find_dsack(tcb, s, &news);
+		mark_sacked(stack, tcb, s, &news);
 	}
 	if (news.dsack) {
 		stack->counters.tcp_dsack++;

@@ -27,9 +27,13 @@ void rack_deliver(struct net_stack *stack, struct tcb *tcb, const struct tcp_rec
 	if (rtt == 0)
 		rtt = 1;
 	if ((r->flags & RECORD_RETRANSMITTED) != 0) {
-		/* Step 2: is it the original that was acknowledged? */
-		if (has_ecr && seq_lt(ts_ecr, r->ts_val))
+		/* Step 2: is it the original that was acknowledged? Then it came late, and step 3
+		 * may look at it: the echo takes away the doubt that a retransmission leaves. */
+		if (has_ecr && seq_lt(ts_ecr, r->ts_val)) {
+			if (flight->rack_rtt_us != 0 && seq_lt(end, flight->rack_fack))
+				tcb->flags |= TCB_REORDERING;
 			return;
+		}
 		if (rtt < tcb->min_rtt_us)
 			return;
 	} else if (flight->rack_rtt_us != 0 && seq_lt(end, flight->rack_fack)) {

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What SACK blocks tell of the end of a flight, and what they do not tell (RFC 2018, RFC 8985). */
+#include "tests/unit/tcp/dialog.h"
+
+#define MSS 1460
+
+/* The round trip is 100 ms, four segments are in flight; the last brings the FIN when asked for. */
+static struct dialog four_in_flight(bool fin)
+{
+	struct dialog d = connecting(&v4, &with_sack);
+	struct script_segment syn = dialog_syn(&d, S | A);
+
+	harness_advance(d.h, 100000);
+	script_feed(d.h, &syn);
+	d.seq++;
+	hears(&d, A, 0, 0);
+	assert_int_equal(tcp_send(d.h->stack, d.c->handle, bytes, 4 * MSS), 0);
+	if (fin)
+		harness_close(d.c);
+	for (int32_t n = 0; n < 3; n++)
+		hears(&d, A, n * MSS, MSS);
+	hears(&d, fin ? F | A : A, 3 * MSS, MSS);
+	harness_advance(d.h, 100000);
+	return d;
+}
+
+/* Receivers that keep early data and drop an early FIN report the data only. */
+static void a_sack_of_the_data_before_a_fin_finds_the_hole_within_a_reordering_window(void **state)
+{
+	static const uint32_t last[][2] = {{3 * MSS, 4 * MSS}};
+	struct dialog d = four_in_flight(true);
+
+	acks(&d, 2 * MSS, 1, last);
+	hears_nothing(&d);
+	harness_advance(d.h, 26000); /* min_RTT/4 */
+	hears(&d, A, 2 * MSS, MSS);
+	harness_advance(d.h, 100000);
+	acks(&d, 4 * MSS, 0, NULL); /* all but the FIN, which was sent before that */
+	harness_advance(d.h, 26000);
+	hears(&d, F | A, 4 * MSS, 0);
+	acks(&d, 4 * MSS + 1, 0, NULL);
+	assert_string_equal(dialog_state(&d), "FIN-WAIT-2");
+	dialog_end(&d);
+}
+
+static void a_sack_that_covers_the_fin_covers_the_segment(void **state)
+{
+	static const uint32_t last[][2] = {{3 * MSS, 4 * MSS + 1}};
+	struct dialog d = four_in_flight(true);
+
+	acks(&d, 2 * MSS, 1, last);
+	harness_advance(d.h, 26000);
+	hears(&d, A, 2 * MSS, MSS);
+	harness_advance(d.h, 100000);
+	acks(&d, 4 * MSS + 1, 0, NULL);
+	hears_nothing(&d);
+	assert_string_equal(dialog_state(&d), "FIN-WAIT-2");
+	dialog_end(&d);
+}
+
+/* A delayed ACK that a hole hurries along. */
+static void
+rfc_8985_6_2_an_ack_and_a_block_beyond_a_hole_in_one_segment_are_no_reordering(void **state)
+{
+	static const uint32_t last[][2] = {{3 * MSS, 4 * MSS}};
+	struct dialog d = four_in_flight(false);
+	struct tcp_measure m;
+
+	acks(&d, 2 * MSS, 1, last);
+	assert_int_equal(tcp_measure(d.h->stack, d.c->handle, &m), 0);
+	assert_false(m.reordering);
+	dialog_end(&d);
+}
+
+static void rfc_8985_6_2_what_arrives_behind_its_successor_is_reordering(void **state)
+{
+	static const uint32_t last[][2] = {{3 * MSS, 4 * MSS}};
+	struct dialog d = four_in_flight(false);
+	struct tcp_measure m;
+
+	acks(&d, 2 * MSS, 1, last);
+	acks(&d, 4 * MSS, 0, NULL);
+	assert_int_equal(tcp_measure(d.h->stack, d.c->handle, &m), 0);
+	assert_true(m.reordering);
+	dialog_end(&d);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+			a_sack_of_the_data_before_a_fin_finds_the_hole_within_a_reordering_window),
+		cmocka_unit_test(a_sack_that_covers_the_fin_covers_the_segment),
+		cmocka_unit_test(
+			rfc_8985_6_2_an_ack_and_a_block_beyond_a_hole_in_one_segment_are_no_reordering),
+		cmocka_unit_test(rfc_8985_6_2_what_arrives_behind_its_successor_is_reordering),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
