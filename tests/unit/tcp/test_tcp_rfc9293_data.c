@@ -103,6 +103,29 @@ static void must_20_a_peer_that_went_silent_at_a_zero_window_is_given_up(void **
 	dialog_end(&d);
 }
 
+/* R2 as it is when nobody says otherwise. */
+static void shld_11_data_is_repeated_for_five_minutes(void **state)
+{
+	struct dialog d = connected(&v4, &full);
+	unsigned repeated = 0;
+
+	harness_send(d.c, "x", 1);
+	hears(&d, A, 0, 1);
+	harness_advance(d.h, 100000000);
+	assert_false(d.c->closed);
+	while (dialog_take(&d))
+		repeated++;
+	assert_true(repeated >= 3); /* SHLD-10 */
+	harness_advance(d.h, 199000000);
+	assert_false(d.c->closed);
+	while (dialog_take(&d))
+		;
+	harness_advance(d.h, 2000000);
+	assert_true(d.c->closed);
+	assert_int_equal(d.c->reason, TCP_TIMED_OUT);
+	dialog_end(&d);
+}
+
 static void rfc_6429_after_our_close_a_closed_window_holds_nothing_for_ever(void **state)
 {
 	for (unsigned in_flight = 0; in_flight < 2; in_flight++) {
@@ -424,6 +447,7 @@ int main(void)
 		cmocka_unit_test(
 			must_37_shld_17_a_window_that_shrinks_to_zero_does_not_end_the_connection),
 		cmocka_unit_test(must_20_a_peer_that_went_silent_at_a_zero_window_is_given_up),
+		cmocka_unit_test(shld_11_data_is_repeated_for_five_minutes),
 		cmocka_unit_test(rfc_6429_after_our_close_a_closed_window_holds_nothing_for_ever),
 		cmocka_unit_test(must_35_36_shld_29_30_probes_begin_after_the_rto_and_double),
 		cmocka_unit_test(may_8_the_window_may_stay_closed_and_probes_are_answered),

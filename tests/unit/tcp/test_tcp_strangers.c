@@ -64,14 +64,21 @@ static void a_stranger_s_syn_and_reset_do_not_refuse_for_the_peer(void **state)
 	syn = dialog_syn(&stranger, S);
 	script_feed(d.h, &syn);
 	stranger.seq++;
+	says_at(&stranger, R, 1, NULL, 0);
+	stranger.ack += 1000;
+	says(&stranger, R | A);
+	assert_false(d.c->closed);
+	assert_string_equal(dialog_state(&d), "SYN-RECEIVED");
 	says(&stranger, R);
 	assert_false(d.c->closed);
+	assert_string_equal(dialog_state(&d), "SYN-SENT");
 	while (dialog_take(&d))
 		;
 	/* Our SYN goes on as if nothing had been said. */
 	harness_advance(d.h, 1100000);
 	assert_true(dialog_take(&d));
 	assert_int_equal(d.s.flags, S);
+	assert_int_equal(d.s.ts_ecr, 0);
 	the_peer_answers(&d);
 	dialog_end(&d);
 }
