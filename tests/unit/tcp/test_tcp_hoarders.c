@@ -40,6 +40,26 @@ static void one_that_stops_acknowledging_holds_an_eighth_of_the_free_chunks(void
 	dialog_end(&d);
 }
 
+static void received_data_leaves_half_of_the_chunks_to_senders(void **state)
+{
+	struct harness_options options = {.seed = 1, .chunks = 64, .receive_window = 1 << 20};
+	struct dialog d = connected(&options, &full);
+
+	d.c->take_limit = 0;
+	for (unsigned i = 0; i < 400; i++) {
+		says_at(&d, A, 0, bytes, 1400);
+		while (dialog_take(&d))
+			d.seq = d.s.ack;
+	}
+	assert_int_equal(chunks_held(&d), 32);
+	assert_true(counters(&d)->tcp_drop_no_chunk > 0);
+	harness_send(d.c, bytes, 10000);
+	assert_true(dialog_take(&d));
+	assert_int_equal(d.s.length, 1448);
+	harness_abort(d.c);
+	dialog_end(&d);
+}
+
 static void unread_data_holds_time_wait_for_five_minutes_at_most(void **state)
 {
 	struct dialog d = connected(&v4, &full);
@@ -92,6 +112,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_that_stops_acknowledging_holds_an_eighth_of_the_free_chunks),
+		cmocka_unit_test(received_data_leaves_half_of_the_chunks_to_senders),
 		cmocka_unit_test(unread_data_holds_time_wait_for_five_minutes_at_most),
 		cmocka_unit_test(no_state_of_closing_lasts_without_the_peer),
 	};

@@ -217,6 +217,20 @@ static void every_secret_is_drawn_for_each_stack(void **state)
 	harness_destroy(h[1]);
 }
 
+static void data_without_an_ack_is_dropped(void **state)
+{
+	struct dialog d = connected(&v4, &plain);
+	struct script_segment s = dialog_base(&d, P);
+
+	s.ack = d.ack; /* the field is not what the flag would make it */
+	s.data = "evil";
+	s.size = 4;
+	script_feed(d.h, &s);
+	assert_int_equal(d.c->received_size, 0);
+	hears_nothing(&d);
+	dialog_end(&d);
+}
+
 static void an_old_ack_does_not_bring_a_timestamp_either(void **state)
 {
 	struct dialog d = connected(&v4, &full);
@@ -453,6 +467,7 @@ int main(void)
 		cmocka_unit_test(an_ipv4_address_in_ipv6_is_no_source),
 		cmocka_unit_test(rfc_5961_the_limit_of_challenge_acks_is_each_connection_s_own),
 		cmocka_unit_test(every_secret_is_drawn_for_each_stack),
+		cmocka_unit_test(data_without_an_ack_is_dropped),
 		cmocka_unit_test(an_old_ack_does_not_bring_a_timestamp_either),
 		cmocka_unit_test(an_ack_of_our_syn_alone_opens_nothing),
 		cmocka_unit_test(a_reset_with_a_wrong_ack_in_syn_sent_is_not_answered),
