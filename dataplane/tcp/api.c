@@ -136,6 +136,8 @@ int tcp_send(struct net_stack *stack, tcp_handle connection, const void *data, s
 	/* Sequence numbers must stay far from wrapping over what is unacknowledged. */
 	if (size > 1u << 24 || tcb->send_end - tcb->snd_una > 1u << 24)
 		return -ENOBUFS;
+	if (tcb->send_end == tcb->snd_una) /* the user timeout counts from here */
+		tcb->progress_us = now32(stack);
 	rc = send_queue_append(stack->tcp, tcb, data, size);
 	if (rc == 0)
 		tcb_schedule(stack, tcb);

@@ -505,6 +505,11 @@ static uint64_t bbr_pacing_rate(const struct net_stack *stack, const struct tcb 
 	return bbr_of(stack, tcb)->pacing_rate;
 }
 
+static bool bbr_starting(const struct net_stack *stack, const struct tcb *tcb)
+{
+	return bbr_of(stack, tcb)->state == BBR_STARTUP;
+}
+
 const struct tcp_congestion congestion_bbr = {
 	.name = "bbr",
 	.init = bbr_init,
@@ -517,5 +522,6 @@ const struct tcp_congestion congestion_bbr = {
 	.on_first_send = bbr_on_first_send,
 	.rate = bbr_rate,
 	.pacing_rate = bbr_pacing_rate,
+	.starting = bbr_starting,
 	.own_recovery = true,
 };

@@ -67,6 +67,8 @@ struct tcp_congestion {
 	struct rate_state *(*rate)(struct net_stack *stack, struct tcb *tcb);
 	/* Bytes per second; 0: as fast as the window goes. NULL: by window and round trip */
 	uint64_t (*pacing_rate)(const struct net_stack *stack, const struct tcb *tcb);
+	/* It has not yet found what the path bears. NULL: while the window is below ssthresh */
+	bool (*starting)(const struct net_stack *stack, const struct tcb *tcb);
 	/* The window in recovery and after a pause is its own affair, not PRR's. */
 	bool own_recovery;
 };

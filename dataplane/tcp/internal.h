@@ -251,6 +251,8 @@ bool pacing_blocks(struct net_stack *stack, struct tcb *tcb);
 unsigned pacing_budget(struct net_stack *stack, struct tcb *tcb, unsigned most);
 /* Of the budget this much was sent. */
 void pacing_sent(struct net_stack *stack, struct tcb *tcb, uint32_t bytes);
+/* A timer has fired: times of 32 bits must not be kept until they come round again. */
+void pacing_forget(const struct net_stack *stack, struct tcb *tcb);
 /* When output is to be tried again; 0: pacing is not what it waits for. */
 uint32_t pacing_deadline(const struct tcp_layer *layer, const struct tcb *tcb);
 

@@ -143,6 +143,18 @@ static void retransmission_timeout(struct net_stack *stack, struct tcb *tcb)
 	tcb_schedule(stack, tcb);
 }
 
+/* The destination may have room now. */
+static void pacing_timeout(struct net_stack *stack, struct tcb *tcb)
+{
+	if (gave_up(stack, tcb)) {
+		stack->counters.tcp_timed_out++;
+		tcp_emit_ack(stack, tcb, tcb->snd_nxt, TCP_RST | TCP_ACK);
+		tcb_finish(stack, tcb, TCP_TIMED_OUT);
+		return;
+	}
+	tcb_schedule(stack, tcb);
+}
+
 static void persist_timeout(struct net_stack *stack, struct tcb *tcb)
 {
 	if (gave_up(stack, tcb)) { /* not while the peer answers probes (MUST-37) */
@@ -185,7 +197,7 @@ static void retransmission_timer(struct net_stack *stack, struct tcb *tcb)
 		tcb_schedule(stack, tcb);
 		return;
 	case TCB_TIMER_PACING:
-		tcb_schedule(stack, tcb);
+		pacing_timeout(stack, tcb);
 		return;
 	case TCB_TIMER_PERSIST:
 		persist_timeout(stack, tcb);
@@ -256,6 +268,7 @@ void tcp_timer(void *context, uint32_t index)
 		tcb_finish(stack, tcb, TCP_TIMED_OUT);
 		return;
 	}
+	pacing_forget(stack, tcb);
 	if (reached(stack, pacing_deadline(stack->tcp, tcb))) {
 		tcb->flags &= ~(uint32_t)TCB_PACED;
 		tcb_schedule(stack, tcb);

@@ -54,7 +54,7 @@
 
 #include <sys/types.h>
 
-#define HARNESS_CONNECTIONS 64u
+#define HARNESS_CONNECTIONS 128u
 #define HARNESS_ADDRESSES   16u
 
 struct harness_options {

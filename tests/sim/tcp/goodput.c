@@ -17,7 +17,7 @@
 #define SEEDS		4u
 #define SHARING_SECONDS 20u
 #define WARM_UP_SECONDS 10u
-#define MESSAGES	400u
+#define MESSAGES	2000u
 
 static const char *const names[] = {[TCP_CUBIC] = "cubic", [TCP_RENO] = "reno", [TCP_BBR] = "bbr"};
 #define CHOICES (sizeof(names) / sizeof(names[0]))
@@ -190,6 +190,14 @@ int main(int argc, char **argv)
 {
 	if (argc >= 7 && strcmp(argv[1], "--one") == 0)
 		return one(argv + 2, argc - 2);
+	if (argc == 2 && strcmp(argv[1], "--messages") == 0) {
+		print_messages(stdout);
+		return 0;
+	}
+	if (argc == 2 && strcmp(argv[1], "--sharing") == 0) {
+		print_sharing(stdout);
+		return 0;
+	}
 	if (argc == 3 && strcmp(argv[1], "--update") == 0)
 		return update(argv[2]);
 	if (argc == 2)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What the swarm (tests/sim/tcp) found, each as a short script. */
+#include "dataplane/tcp/internal.h"
 #include "tests/unit/tcp/dialog.h"
 
 /* The peer sends 100 bytes that the application does not take. */
@@ -129,12 +130,16 @@ static void who_waits_for_pacing_is_woken_though_nothing_is_in_flight(void **sta
 	script_feed(d.h, &syn);
 	d.seq++;
 	hears(&d, A, 0, 0);
-	harness_write(d.c, bytes, 2920);
-	hears(&d, A, 0, 1460);
-	hears(&d, A, 1460, 1460);
+	tcb_of(d.h->stack, d.c->handle)->cwnd = 20 * 1460; /* more than goes at once */
+	harness_write(d.c, bytes, 12 * 1460);
+	for (int32_t n = 0; n < 12; n++) {
+		if (n == 10)
+			harness_advance(d.h, 5500);
+		hears(&d, A, n * 1460, 1460);
+	}
 	says_at(&d, A, 0, bytes, 10);
 	says_at(&d, A, -10, bytes, 10); /* a duplicate to be reported: the flight stays for it */
-	d.ack += 2920;
+	d.ack += 12 * 1460;
 	says(&d, A);
 	harness_write(d.c, bytes, 100);
 	hears(&d, A, 0, 0); /* the report; it is too early for data */
