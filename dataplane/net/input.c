@@ -215,7 +215,7 @@ static bool ipv6_extensions(struct net_stack *stack, const struct net_packet *pa
 		if (*next != PROTOCOL_HOPOPT && *next != PROTOCOL_DSTOPT &&
 		    *next != PROTOCOL_ROUTING)
 			return true;
-		if (*left < 8)
+		if (*left < 8 || (*next == PROTOCOL_HOPOPT && i > 0)) /* RFC 8200, 4.1: first */
 			break;
 		size = ((*p)[1] + 1u) * 8;
 		if (size > *left || (*next == PROTOCOL_ROUTING && (*p)[3] != 0))

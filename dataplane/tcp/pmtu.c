@@ -93,12 +93,14 @@ bool pmtu_too_big(struct net_stack *stack, struct tcb *tcb, const struct tcp_icm
 {
 	struct tcb_flight *flight = tcb_flight(stack->tcp, tcb);
 	uint32_t mtu = error->mtu;
-	uint32_t floor = ip_is_v4(&tcb->local) ? MTU_MIN_V4 : MTU_MIN_V6;
+	bool v4 = ip_is_v4(&tcb->local);
 
+	if (!v4 && mtu < MTU_MIN_V6) /* RFC 8201, 4: to be discarded */
+		return false;
 	if (mtu == 0)
 		mtu = next_plateau(error->quoted);
-	if (mtu < floor)
-		mtu = floor;
+	if (mtu < MTU_MIN_V4)
+		mtu = MTU_MIN_V4;
 	/* A packet that fits did not provoke it, nor one that is larger than any we sent. */
 	if (mtu >= error->quoted || tcb->mss == 0 || tcb->flight == 0 ||
 	    mtu >= tcp_path_mtu(stack, tcb) || error->quoted > flight->mtu_sent)

@@ -91,6 +91,23 @@ static void an_extension_header_and_its_options_end_within_the_packet(void **sta
 	harness_destroy(h);
 }
 
+static void rfc_8200_4_1_hop_by_hop_options_come_first_or_not_at_all(void **state)
+{
+	struct harness *h = quiet(&v6);
+	uint8_t frame[2048];
+	size_t size = chain(h, frame, 2, 1);
+
+	frame[14 + 6] = 0; /* hop-by-hop, then destination options */
+	harness_feed_frame(h, frame, size);
+	assert_int_equal(COUNTER(h, tcp_in), 1);
+	size = chain(h, frame, 2, 1);
+	frame[14 + 40] = 0; /* the other way round */
+	harness_feed_frame(h, frame, size);
+	assert_int_equal(COUNTER(h, tcp_in), 1);
+	assert_int_equal(COUNTER(h, drop_ip_options), 1);
+	harness_destroy(h);
+}
+
 static void an_echo_request_to_all_of_a_link_is_not_answered(void **state)
 {
 	struct harness *h = quiet(&v4);
@@ -221,6 +238,7 @@ int main(void)
 		cmocka_unit_test(rfc_4443_parameter_problems_are_limited),
 		cmocka_unit_test(more_than_three_extension_headers_are_too_many),
 		cmocka_unit_test(an_extension_header_and_its_options_end_within_the_packet),
+		cmocka_unit_test(rfc_8200_4_1_hop_by_hop_options_come_first_or_not_at_all),
 		cmocka_unit_test(an_echo_request_to_all_of_a_link_is_not_answered),
 		cmocka_unit_test(rfc_4861_7_1_2_advertisements_that_break_a_rule_teach_nothing),
 		cmocka_unit_test(nobody_else_has_our_addresses),

@@ -105,36 +105,46 @@ static void no_report_makes_segments_larger(void **state)
 	dialog_end(&d);
 }
 
-/* RFC 8201, 4: a report of less than 1,280 is not obeyed. */
-static void rfc_8201_no_report_makes_ipv6_packets_smaller_than_1280(void **state)
+/* "Packet too big" over IPv6, about a full segment. */
+static void too_big(struct dialog *d, uint32_t mtu)
 {
-	struct dialog d = connected(&v6, &with_sack);
 	uint8_t packet[96] = {0x60}, *p = packet + 40, *inner = p + 8;
-	struct ip_address router = d.h->peer;
+	struct ip_address router = d->h->peer;
 	uint64_t sum;
 
-	harness_send(d.c, bytes, 4000);
-	while (dialog_take(&d))
-		;
 	router.bytes[15] = 0xfe;
 	store16(packet + 4, 56);
 	packet[6] = PROTOCOL_ICMPV6;
 	packet[7] = 64;
 	memcpy(packet + 8, router.bytes, 16);
-	memcpy(packet + 24, d.h->address.bytes, 16);
+	memcpy(packet + 24, d->h->address.bytes, 16);
 	p[0] = 2;
-	store32(p + 4, 600);
+	store32(p + 4, mtu);
 	inner[0] = 0x60;
 	store16(inner + 4, 1460);
 	inner[6] = PROTOCOL_TCP;
-	memcpy(inner + 8, d.h->address.bytes, 16);
-	memcpy(inner + 24, d.h->peer.bytes, 16);
-	store16(inner + 40, d.h->script_local_port);
-	store16(inner + 42, d.h->script_remote_port);
-	store32(inner + 44, d.ack);
-	sum = checksum_pseudo(&router, &d.h->address, PROTOCOL_ICMPV6, 56);
+	memcpy(inner + 8, d->h->address.bytes, 16);
+	memcpy(inner + 24, d->h->peer.bytes, 16);
+	store16(inner + 40, d->h->script_local_port);
+	store16(inner + 42, d->h->script_remote_port);
+	store32(inner + 44, d->ack);
+	sum = checksum_pseudo(&router, &d->h->address, PROTOCOL_ICMPV6, 56);
 	checksum_store(p + 2, checksum_add(sum, p, 56));
-	harness_feed(d.h, packet, 96);
+	harness_feed(d->h, packet, 96);
+}
+
+static void rfc_8201_4_a_report_of_less_than_1280_is_discarded(void **state)
+{
+	struct dialog d = connected(&v6, &with_sack);
+
+	harness_send(d.c, bytes, 4000);
+	while (dialog_take(&d))
+		;
+	too_big(&d, 1279);
+	too_big(&d, 0);
+	assert_int_equal(counters(&d)->icmp_error_ignored, 2);
+	assert_int_equal(information(&d).mss, 1440);
+	too_big(&d, 1280);
 	assert_int_equal(counters(&d)->tcp_ptb, 1);
 	assert_int_equal(information(&d).mss, 1220);
 	dialog_end(&d);
@@ -146,7 +156,7 @@ int main(void)
 		cmocka_unit_test(rfc_5927_a_damaged_or_misaddressed_error_is_ignored),
 		cmocka_unit_test(a_report_about_a_packet_that_fits_is_ignored),
 		cmocka_unit_test(no_report_makes_segments_larger),
-		cmocka_unit_test(rfc_8201_no_report_makes_ipv6_packets_smaller_than_1280),
+		cmocka_unit_test(rfc_8201_4_a_report_of_less_than_1280_is_discarded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
