@@ -190,6 +190,7 @@ const struct net_arrivals *net_stack_arrivals(const struct net_stack *stack, uin
 	X(tcp_fast_recovery, "fast recoveries entered")                   \
 	X(tcp_tail_probe, "tail loss probes")                             \
 	X(tcp_dsack, "D-SACKs received")                                  \
+	X(tcp_board_steps, "steps of searches for SACKed and lost data")  \
 	X(tcp_out_of_order, "segments out of order")                      \
 	X(tcp_zero_window_probe, "zero-window probes sent")               \
 	X(tcp_keepalive, "keepalive probes sent")                         \

@@ -53,23 +53,15 @@ static void find_dsack(const struct tcb *tcb, const struct tcp_segment *s, struc
 	}
 }
 
-static bool covered(const struct tcp_segment *s, uint32_t start, uint32_t end)
-{
-	for (unsigned i = 0; i < s->sack_count; i++)
-		if (seq_le(s->sack[i].start, start) && seq_le(end, s->sack[i].end))
-			return true;
-	return false;
-}
-
 /* Karn's rule, with the echo to tell (RFC 7323, 4.1): was it the last transmission that was
  * acknowledged? */
-static bool measurable(const struct tcb *tcb, const struct tcp_segment *s,
-		       const struct tcp_record *r)
+static bool measurable(const struct net_stack *stack, const struct tcb *tcb,
+		       const struct tcp_segment *s, const struct tcp_record *r)
 {
 	if ((r->flags & RECORD_RETRANSMITTED) == 0)
 		return true;
 	return s->has_timestamp && (tcb->flags & TCB_TIMESTAMPS) != 0 &&
-	       !seq_lt(s->ts_ecr, r->ts_val);
+	       !seq_lt(s->ts_ecr, record_timestamp(stack, tcb, r));
 }
 
 static void deliver(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *s,
@@ -78,7 +70,7 @@ static void deliver(struct net_stack *stack, struct tcb *tcb, const struct tcp_s
 	news->delivered += r->length;
 	rate_on_deliver(stack, tcb, r, &news->rate);
 	pmtu_on_delivery(stack, tcb, r);
-	if (measurable(tcb, s, r)) {
+	if (measurable(stack, tcb, s, r)) {
 		uint32_t rtt = now32(stack) - r->sent_us;
 
 		news->rtt_us = rtt != 0 ? rtt : 1; /* of the latest */
@@ -88,57 +80,84 @@ static void deliver(struct net_stack *stack, struct tcb *tcb, const struct tcp_s
 			     s->has_timestamp && (tcb->flags & TCB_TIMESTAMPS) != 0);
 }
 
+/* Of an ACK, in order: what was reordered shows by its place (RFC 8985, 6.2 step 3). @return their
+ * number */
+static unsigned usable_blocks(const struct tcb *tcb, const struct tcp_segment *s,
+			      uint32_t blocks[TCP_SACK_BLOCKS][2])
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < s->sack_count; i++) {
+		uint32_t start = s->sack[i].start, end = s->sack[i].end;
+		unsigned at = count;
+
+		if (!seq_lt(start, end) || !seq_lt(s->ack, end) || seq_lt(tcb->snd_nxt, end) ||
+		    seq_lt(start, tcb->snd_una))
+			continue;
+		for (; at > 0 && seq_lt(start, blocks[at - 1][0]); at--) {
+			blocks[at][0] = blocks[at - 1][0];
+			blocks[at][1] = blocks[at - 1][1];
+		}
+		blocks[at][0] = start;
+		blocks[at][1] = end;
+		count++;
+	}
+	return count;
+}
+
+static bool covered(const uint32_t blocks[][2], unsigned count, uint32_t start, uint32_t end)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (seq_le(blocks[i][0], start) && seq_le(end, blocks[i][1]))
+			return true;
+	return false;
+}
+
 /* Some receivers keep the data of a segment that comes early and not its FIN: a record of its own
  * for that, or what they report would be lost on us. */
-static void split_fin(struct tcp_layer *layer, struct tcb *tcb, const struct tcp_segment *s)
+static void split_fin(struct net_stack *stack, struct tcb *tcb, const uint32_t blocks[][2],
+		      unsigned count)
 {
+	struct tcp_layer *layer = stack->tcp;
 	struct tcp_record *last = board_last(layer, tcb), *fin;
 
 	if (last == NULL || (last->flags & (RECORD_FIN | RECORD_SACKED)) != RECORD_FIN ||
-	    last->length == 1 || !covered(s, last->seq, last->seq + last->length - 1) ||
-	    covered(s, last->seq, last->seq + last->length) || !board_has_room(layer, tcb))
+	    last->length == 1 || !covered(blocks, count, last->seq, last->seq + last->length - 1) ||
+	    covered(blocks, count, last->seq, last->seq + last->length) ||
+	    !board_has_room(layer, tcb))
 		return;
-	fin = board_append(layer, tcb);
+	fin = board_append(stack, tcb);
 	*fin = *last;
 	last->length--;
 	last->flags &= (uint8_t)~RECORD_FIN;
 	fin->seq += last->length;
 	fin->length = 1;
-	fin->flags &= (uint8_t)~RECORD_NOTED;
+	fin->flags &= (uint8_t) ~(RECORD_NOTED | RECORD_LOST);
+	board_mark_pending(layer, tcb, fin);
+	if ((last->flags & RECORD_LOST) != 0) {
+		tcb->lost_bytes--;
+		board_mark_lost(layer, tcb, fin);
+	}
 }
 
 static void mark_sacked(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *s,
 			struct ack_news *news)
 {
-	struct tcp_segment usable = *s;
-	struct board_cursor cursor;
+	uint32_t blocks[TCP_SACK_BLOCKS][2];
+	unsigned count = usable_blocks(tcb, s, blocks);
 
-	usable.sack_count = 0;
-	for (unsigned i = 0; i < s->sack_count; i++) {
-		uint32_t start = s->sack[i].start, end = s->sack[i].end;
+	if (count > 0)
+		split_fin(stack, tcb, (const uint32_t(*)[2])blocks, count);
+	for (unsigned i = 0; i < count; i++) {
+		struct board_cursor cursor;
+		struct tcp_record *r = board_find(stack, tcb, blocks[i][0], &cursor);
 
-		if (!seq_lt(start, end) || !seq_lt(s->ack, end) || seq_lt(tcb->snd_nxt, end) ||
-		    seq_lt(start, tcb->snd_una))
-			continue;
-		usable.sack[usable.sack_count].start = start;
-		usable.sack[usable.sack_count++].end = end;
-	}
-	if (usable.sack_count == 0)
-		return;
-	split_fin(stack->tcp, tcb, &usable);
-	for (struct tcp_record *r = board_first(stack->tcp, tcb, &cursor); r != NULL;
-	     r = board_next(stack->tcp, &cursor)) {
-		if ((r->flags & RECORD_SACKED) != 0 ||
-		    !covered(&usable, r->seq, r->seq + r->length))
-			continue;
-		if ((r->flags & RECORD_LOST) != 0) {
-			r->flags &= (uint8_t)~RECORD_LOST;
-			tcb->lost_bytes -= r->length;
+		while (r != NULL && (r = board_unsacked(stack, &cursor)) != NULL &&
+		       seq_le(r->seq + r->length, blocks[i][1])) {
+			board_mark_sacked(stack->tcp, tcb, r);
+			news->sacked += r->length;
+			deliver(stack, tcb, s, r, news);
 		}
-		r->flags |= RECORD_SACKED;
-		tcb->sacked_bytes += r->length;
-		news->sacked += r->length;
-		deliver(stack, tcb, s, r, news);
 	}
 }
 
@@ -146,14 +165,11 @@ static void mark_sacked(struct net_stack *stack, struct tcb *tcb, const struct t
 static void retire(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *s,
 		   struct tcp_record *r, struct ack_news *news)
 {
-	if ((r->flags & RECORD_SACKED) != 0) {
-		tcb->sacked_bytes -= r->length;
-	} else {
-		if ((r->flags & RECORD_LOST) != 0)
-			tcb->lost_bytes -= r->length;
+	if ((r->flags & RECORD_SACKED) == 0) {
 		/* RFC 4015, 3.2 (Eifel): the echo is older than the retransmission. */
 		if ((r->flags & RECORD_RETRANSMITTED) != 0 && s->has_timestamp &&
-		    (tcb->flags & TCB_TIMESTAMPS) != 0 && seq_lt(s->ts_ecr, r->ts_val))
+		    (tcb->flags & TCB_TIMESTAMPS) != 0 &&
+		    seq_lt(s->ts_ecr, record_timestamp(stack, tcb, r)))
 			news->spurious = true;
 		deliver(stack, tcb, s, r, news);
 	}

@@ -167,6 +167,9 @@ int send_queue_append(struct tcp_layer *layer, struct tcb *tcb, const uint8_t *d
 /* Release what lies before snd_una. */
 void send_queue_release(struct tcp_layer *layer, struct tcb *tcb);
 /* Copy [seq, seq + size) and add it to a checksum. @return the sum */
+/* The chunk with `seq`, which was not sent before; NULL: not queued (it is the FIN). */
+const struct chunk *send_queue_seek(const struct tcp_layer *layer, const struct tcb *tcb,
+				    uint32_t seq);
 uint64_t send_queue_copy(const struct tcp_layer *layer, const struct tcb *tcb, uint32_t seq,
 			 uint8_t *to, uint32_t size, uint64_t sum);
 void send_queue_free(struct tcp_layer *layer, struct tcb *tcb);
@@ -192,8 +195,8 @@ void board_pool_free(struct board_pool *pool);
 /* It has as many records as one may have: ACKs make room. */
 bool board_full(const struct tcp_layer *layer, const struct tcb *tcb);
 bool board_has_room(const struct tcp_layer *layer, const struct tcb *tcb);
-/* There is room, and the connection holds a flight. */
-struct tcp_record *board_append(struct tcp_layer *layer, struct tcb *tcb);
+/* A record of what is sent now, from snd_nxt. There is room, and the connection holds a flight. */
+struct tcp_record *board_append(struct net_stack *stack, struct tcb *tcb);
 /* Remove the first record. */
 void board_pop(struct tcp_layer *layer, struct tcb *tcb);
 void board_clear(struct tcp_layer *layer, struct tcb *tcb);
@@ -202,7 +205,66 @@ struct tcp_record *board_first(const struct tcp_layer *layer, const struct tcb *
 			       struct board_cursor *cursor);
 struct tcp_record *board_next(const struct tcp_layer *layer, struct board_cursor *cursor);
 struct tcp_record *board_last(const struct tcp_layer *layer, const struct tcb *tcb);
-void board_mark_lost(struct tcb *tcb, struct tcp_record *record);
+/* Nothing to a record that is SACKed or lost already. */
+void board_mark_lost(const struct tcp_layer *layer, struct tcb *tcb, struct tcp_record *record);
+/* Not SACKed before. */
+void board_mark_sacked(const struct tcp_layer *layer, struct tcb *tcb, struct tcp_record *record);
+/* SACKed or lost no more; its sent_us holds. */
+void board_mark_pending(const struct tcp_layer *layer, struct tcb *tcb, struct tcp_record *record);
+/* Where the send queue holds a record's bytes, or shortly before. */
+const struct chunk *board_data(const struct tcp_layer *layer, const struct tcb *tcb,
+			       const struct tcp_record *record);
+/*
+ * Searches: a limited number of steps however much is in flight, each counted (tcp_board_steps).
+ * They pass over whole groups of blocks by their sums.
+ * @return a record, NULL: none; the cursor is at it
+ */
+/* The first that begins at seq or behind. */
+struct tcp_record *board_find(struct net_stack *stack, const struct tcb *tcb, uint32_t seq,
+			      struct board_cursor *cursor);
+/* The one at the cursor, or the next that is not SACKed. */
+struct tcp_record *board_unsacked(struct net_stack *stack, struct board_cursor *cursor);
+/* The first that is lost; the next after the cursor. */
+struct tcp_record *board_first_lost(struct net_stack *stack, const struct tcb *tcb,
+				    struct board_cursor *cursor);
+struct tcp_record *board_next_lost(struct net_stack *stack, struct board_cursor *cursor);
+
+/* Sums over a block or a group. */
+struct board_sum {
+	struct board_block *block; /* or the leader */
+	bool group;
+	uint32_t seq; /* where it begins */
+	uint32_t oldest_us;
+	unsigned pending;
+	unsigned sacked;
+	unsigned lost;
+};
+struct board_sum board_sum_of(struct board_block *block);
+typedef bool board_test(const struct board_sum *sum, void *context);
+/* The first block from `block` on (NULL: none) that passes; a group that does not is left out. */
+struct board_block *board_seek(struct net_stack *stack, struct board_block *block,
+			       board_test *wanted, void *context);
+struct board_block *board_head(const struct tcp_layer *layer, const struct tcb *tcb);
+struct board_block *board_behind(const struct tcp_layer *layer, const struct board_block *block);
+/* Its records were looked at: none of those pending was sent before. */
+void board_set_oldest(struct net_stack *stack, struct board_block *block, uint32_t oldest_us);
+
+static inline struct board_block *board_block_of(const struct board_pool *pool,
+						 const struct tcp_record *record)
+{
+	size_t offset = (size_t)((const char *)record - (const char *)pool->blocks);
+
+	return &pool->blocks[offset / sizeof(struct board_block)];
+}
+
+/* The timestamp of a record's last transmission (RFC 7323). */
+static inline uint32_t record_timestamp(const struct net_stack *stack, const struct tcb *tcb,
+					const struct tcp_record *record)
+{
+	uint32_t age_us = now32(stack) - record->sent_us;
+
+	return (uint32_t)((stack->now_us - age_us) / 1000) + tcb->ts_offset;
+}
 
 /* --- recovery.c (RFC 8985, 9937, 6298) --- */
 /* What one ACK told. */

@@ -59,7 +59,7 @@ static void shrink(struct net_stack *stack, struct tcb *tcb, uint16_t mtu)
 	for (struct tcp_record *r = board_first(stack->tcp, tcb, &cursor); r != NULL;
 	     r = board_next(stack->tcp, &cursor))
 		if (r->length > tcb->mss)
-			board_mark_lost(tcb, r);
+			board_mark_lost(stack->tcp, tcb, r);
 	if (tcb->cwnd < 2u * before)
 		tcb->cwnd = 2u * before;
 	tcb_schedule(stack, tcb);
@@ -206,21 +206,19 @@ bool pmtu_probe_lost(struct net_stack *stack, struct tcb *tcb)
 {
 	struct tcb_flight *flight = tcb_flight(stack->tcp, tcb);
 	struct board_cursor cursor;
-	bool alone = true;
+	const struct tcp_record *r;
+	uint32_t lost = 0;
 
 	if (tcb->flight == 0 || flight->mtu_probe == 0)
 		return false;
-	for (const struct tcp_record *r = board_first(stack->tcp, tcb, &cursor); r != NULL;
-	     r = board_next(stack->tcp, &cursor)) {
-		bool lost = (r->flags & RECORD_LOST) != 0;
-
-		if (r->seq == flight->mtu_probe_seq && !lost && tcb->backoff == 0)
+	r = board_find(stack, tcb, flight->mtu_probe_seq, &cursor);
+	if (r != NULL && r->seq == flight->mtu_probe_seq) {
+		lost = (r->flags & RECORD_LOST) != 0 ? r->length : 0;
+		if (lost == 0 && tcb->backoff == 0)
 			return false; /* it is still under way */
-		if (r->seq != flight->mtu_probe_seq && lost)
-			alone = false;
 	}
 	probe_failed(stack, tcb);
-	return alone;
+	return tcb->lost_bytes == lost;
 }
 
 /* The packet size to try next; 0: none. */

@@ -43,17 +43,10 @@ void rate_block_free(struct rate_pool *pool, uint32_t link)
 	pool->free = link;
 }
 
-static struct board_block *block_of(const struct board_pool *board, const struct tcp_record *r)
-{
-	size_t offset = (size_t)((const char *)r - (const char *)board->blocks);
-
-	return &board->blocks[offset / sizeof(struct board_block)];
-}
-
 /* @return NULL: nothing was noted of it */
 static struct rate_note *note_of(struct board_pool *board, const struct tcp_record *r)
 {
-	struct board_block *block = block_of(board, r);
+	struct board_block *block = board_block_of(board, r);
 
 	if (block->rates == 0)
 		return NULL;
@@ -80,7 +73,7 @@ void rate_on_send(struct net_stack *stack, struct tcb *tcb, struct tcp_record *r
 		c->first_sent_us = now32(stack);
 		c->delivered_us = now32(stack);
 	}
-	block = block_of(board, r);
+	block = board_block_of(board, r);
 	if (block->rates == 0)
 		block->rates = block_take(&board->rates);
 	note = note_of(board, r);

@@ -11,6 +11,7 @@
 
 #define REO_MULT_MAX 16u
 #define REO_PERSIST  16u /* recoveries (RFC 8985, 6.2 step 4) */
+#define RACK_LOOKS   4u	 /* blocks looked through for what may be lost soon */
 
 static bool sent_after(uint32_t time_a, uint32_t end_a, uint32_t time_b, uint32_t end_b)
 {
@@ -29,7 +30,7 @@ void rack_deliver(struct net_stack *stack, struct tcb *tcb, const struct tcp_rec
 	if ((r->flags & RECORD_RETRANSMITTED) != 0) {
 		/* Step 2: is it the original that was acknowledged? Then it came late, and step 3
 		 * may look at it: the echo takes away the doubt that a retransmission leaves. */
-		if (has_ecr && seq_lt(ts_ecr, r->ts_val)) {
+		if (has_ecr && seq_lt(ts_ecr, record_timestamp(stack, tcb, r))) {
 			if (flight->rack_rtt_us != 0 && seq_lt(end, flight->rack_fack))
 				tcb->flags |= TCB_REORDERING;
 			return;
@@ -70,7 +71,7 @@ static void mark_lost(struct net_stack *stack, struct tcb *tcb, struct tcp_recor
 
 	if ((r->flags & (RECORD_SACKED | RECORD_LOST)) != 0)
 		return;
-	board_mark_lost(tcb, r);
+	board_mark_lost(stack->tcp, tcb, r);
 	if (rate_on_lost(stack, tcb, r, &sample) && congestion_of(tcb)->on_lost != NULL)
 		congestion_of(tcb)->on_lost(stack, tcb, &sample, r->length);
 }
@@ -86,31 +87,119 @@ static uint32_t reordering_window(const struct tcb *tcb)
 	return window < tcb->srtt_us ? window : tcb->srtt_us;
 }
 
+/* What RACK asks of the scoreboard. */
+struct rack_question {
+	uint32_t sent_us; /* of the segment delivered that was sent last */
+	uint32_t end;
+	uint32_t lost_us;	    /* sent up to here, and before that segment: lost */
+	uint32_t youngest_us;	    /* of those that were sent before it, but not long ago */
+	bool waiting;		    /* there are such */
+	unsigned looks;		    /* blocks that are still looked through for such */
+	struct board_block *unseen; /* a block, or a group's leader, that may have such */
+	uint32_t unseen_us;	    /* where they begin; the youngest of these blocks and groups */
+	bool group;
+};
+
+static bool rack_before(const struct rack_question *q, uint32_t sent_us, uint32_t end)
+{
+	return sent_after(q->sent_us, q->end, sent_us, end);
+}
+
+/* May it hold something lost? */
+static bool rack_wants(const struct board_sum *sum, void *context)
+{
+	struct rack_question *q = context;
+
+	if (sum->pending == 0 || !rack_before(q, sum->oldest_us, sum->seq))
+		return false;
+	if (seq_le(sum->oldest_us, q->lost_us))
+		return true;
+	if (q->looks > 0) {
+		q->looks -= !sum->group;
+		return true;
+	}
+	if (q->unseen == NULL || !seq_lt(sum->oldest_us, q->unseen_us)) {
+		q->unseen = sum->block;
+		q->unseen_us = sum->oldest_us;
+		q->group = sum->group;
+	}
+	return false;
+}
+
+static void rack_look(struct net_stack *stack, struct tcb *tcb, struct board_block *block,
+		      struct rack_question *q)
+{
+	uint32_t oldest_us = now32(stack);
+
+	stack->counters.tcp_board_steps += block->end - block->first;
+	for (unsigned i = block->first; i < block->end; i++) {
+		struct tcp_record *r = &block->records[i];
+		bool before = rack_before(q, r->sent_us, r->seq + r->length);
+
+		if ((r->flags & (RECORD_SACKED | RECORD_LOST)) != 0)
+			continue;
+		if (before && seq_le(r->sent_us, q->lost_us)) {
+			mark_lost(stack, tcb, r);
+			continue;
+		}
+		if (before && (!q->waiting || seq_lt(q->youngest_us, r->sent_us))) {
+			q->waiting = true;
+			q->youngest_us = r->sent_us;
+		}
+		if (seq_lt(r->sent_us, oldest_us))
+			oldest_us = r->sent_us;
+	}
+	board_set_oldest(stack, block, oldest_us);
+}
+
+/* Of a group, the block whose pending records begin last. */
+static struct board_block *rack_last_of_group(struct net_stack *stack, struct rack_question *q)
+{
+	struct board_block *block = q->unseen;
+
+	q->unseen = NULL;
+	for (unsigned i = 0; i < BOARD_GROUP; i++) {
+		struct board_sum sum = board_sum_of(block);
+
+		stack->counters.tcp_board_steps++;
+		rack_wants(&sum, q);
+		block = board_behind(stack->tcp, block);
+	}
+	return q->unseen;
+}
+
+/* RFC 8985, 6.2 step 5: until the youngest has waited. Where retransmissions are among them it may
+ * not be the very youngest that is found; then the timer asks once more. */
+static uint32_t rack_wait(struct net_stack *stack, struct tcb *tcb, struct rack_question *q)
+{
+	struct board_block *block = q->group ? rack_last_of_group(stack, q) : q->unseen;
+
+	if (block != NULL)
+		rack_look(stack, tcb, block, q);
+	return q->waiting ? q->youngest_us - q->lost_us : 0;
+}
+
 uint32_t rack_detect(struct net_stack *stack, struct tcb *tcb)
 {
 	struct tcb_flight *flight = tcb_flight(stack->tcp, tcb);
-	uint32_t window = reordering_window(tcb);
-	struct board_cursor cursor;
-	uint32_t wait = 0;
+	uint32_t allowed_us = flight->rack_rtt_us + reordering_window(tcb);
+	struct rack_question q = {
+		.sent_us = flight->rack_sent_us,
+		.end = flight->rack_end,
+		.lost_us = now32(stack) - allowed_us,
+		.looks = RACK_LOOKS,
+	};
+	struct board_block *block;
 
 	if (flight->rack_rtt_us == 0 ||
 	    (tcb->sacked_bytes == 0 && (tcb->flags & (TCB_RECOVERY | TCB_LOSS)) == 0))
 		return 0;
-	for (struct tcp_record *r = board_first(stack->tcp, tcb, &cursor); r != NULL;
-	     r = board_next(stack->tcp, &cursor)) {
-		int32_t left;
-
-		if ((r->flags & (RECORD_SACKED | RECORD_LOST)) != 0 ||
-		    !sent_after(flight->rack_sent_us, flight->rack_end, r->sent_us,
-				r->seq + r->length))
-			continue;
-		left = (int32_t)(r->sent_us + flight->rack_rtt_us + window - now32(stack));
-		if (left <= 0)
-			mark_lost(stack, tcb, r);
-		else if ((uint32_t)left > wait)
-			wait = (uint32_t)left;
+	block = board_seek(stack, board_head(stack->tcp, tcb), rack_wants, &q);
+	while (block != NULL) {
+		rack_look(stack, tcb, block, &q);
+		block = board_seek(stack, board_behind(stack->tcp, block), rack_wants, &q);
 	}
-	return wait;
+	return rack_wait(stack, tcb, &q);
 }
 
 /* Without SACK: three duplicates, then one hole for each partial ACK (RFC 6582, 3.2). */
@@ -136,7 +225,10 @@ static void remember(struct net_stack *stack, struct tcb *tcb)
 {
 	struct tcb_flight *flight = tcb_flight(stack->tcp, tcb);
 
-	flight->prior_cwnd = tcb->cwnd;
+	/* Once in a window: a peer that says by turns that all is lost and that nothing was would
+	 * have us go through all that is in flight each time. */
+	flight->undone = flight->undone && seq_lt(tcb->snd_una, flight->recover);
+	flight->prior_cwnd = flight->undone ? 0 : tcb->cwnd;
 	flight->prior_ssthresh = tcb->ssthresh;
 	flight->undo_pending = 0;
 	memcpy(flight->prior_congestion, tcb->congestion_state, sizeof(tcb->congestion_state));
@@ -182,13 +274,10 @@ static void undo(struct net_stack *stack, struct tcb *tcb)
 
 	if (flight->prior_cwnd == 0)
 		return;
-	for (struct tcp_record *r = board_first(stack->tcp, tcb, &cursor); r != NULL;
-	     r = board_next(stack->tcp, &cursor)) {
-		if ((r->flags & RECORD_LOST) == 0)
-			continue;
-		r->flags &= (uint8_t)~RECORD_LOST;
-		tcb->lost_bytes -= r->length;
-	}
+	for (struct tcp_record *r = board_first_lost(stack, tcb, &cursor); r != NULL;
+	     r = board_next_lost(stack, &cursor))
+		board_mark_pending(stack->tcp, tcb, r);
+	flight->undone = true;
 	if (tcb->cwnd < flight->prior_cwnd)
 		tcb->cwnd = flight->prior_cwnd;
 	tcb->ssthresh = flight->prior_ssthresh;
@@ -360,10 +449,8 @@ void recovery_on_timeout(struct net_stack *stack, struct tcb *tcb)
 	tcb->flags |= TCB_LOSS;
 	tcb->dupacks = 0;
 	for (; r != NULL; r = board_next(stack->tcp, &cursor)) {
-		if (renege && (r->flags & RECORD_SACKED) != 0) { /* RFC 2018, 8 */
-			r->flags &= (uint8_t)~RECORD_SACKED;
-			tcb->sacked_bytes -= r->length;
-		}
+		if (renege && (r->flags & RECORD_SACKED) != 0) /* RFC 2018, 8 */
+			board_mark_pending(stack->tcp, tcb, r);
 		if (renege || lost_at_timeout(stack, tcb, r, window))
 			mark_lost(stack, tcb, r);
 	}

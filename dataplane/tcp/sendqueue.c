@@ -61,19 +61,30 @@ void send_queue_release(struct tcp_layer *layer, struct tcb *tcb)
 	}
 }
 
+const struct chunk *send_queue_seek(const struct tcp_layer *layer, const struct tcb *tcb,
+				    uint32_t seq)
+{
+	const struct chunk *c = tcb_flight(layer, tcb)->send_cursor;
+
+	if (c == NULL)
+		c = tcb->send_head;
+	while (c != NULL && seq_le(c->mark + c->length, seq))
+		c = c->next;
+	return c;
+}
+
 uint64_t send_queue_copy(const struct tcp_layer *layer, const struct tcb *tcb, uint32_t seq,
 			 uint8_t *to, uint32_t size, uint64_t sum)
 {
 	struct tcb_flight *flight = tcb_flight(layer, tcb);
-	const struct chunk *c = tcb->send_head;
+	const struct chunk *c = flight->resend_from;
 	uint32_t done = 0;
 
-	/* New data follows what was sent last; only retransmissions search from the front. */
-	if (flight->send_cursor != NULL && seq_le(flight->send_cursor->mark, seq))
-		c = flight->send_cursor;
+	if (c == NULL)
+		c = flight->send_cursor = send_queue_seek(layer, tcb, seq);
+	assert(c != NULL);
 	while (seq_le(c->mark + c->length, seq))
 		c = c->next;
-	flight->send_cursor = c;
 	if (c->mark + c->length - seq >= size)
 		return checksum_copy(sum, to, c->data + (seq - c->mark), size);
 	while (done < size) {

@@ -10,9 +10,9 @@
  *
  * Always true of a connection past the handshake: snd_una <= snd_nxt <= send_end (+1 with FIN); the
  * scoreboard covers exactly [snd_una, snd_nxt); sacked_bytes and lost_bytes are the sums over its
- * records, and no record is both; the send queue covers exactly [snd_una, send_end) but for its
- * FIN; the retransmission timer runs when data is in flight; who has something in flight holds a
- * flight.
+ * records, as are the counts in its blocks, and no record is both; the send queue covers exactly
+ * [snd_una, send_end) but for its FIN; the retransmission timer runs when data is in flight; who
+ * has something in flight holds a flight.
  */
 #ifndef MILLRACE_DATAPLANE_TCP_TCB_H
 #define MILLRACE_DATAPLANE_TCP_TCB_H
@@ -202,8 +202,11 @@ static_assert(sizeof(struct tcb_cold) == 48, "with tcb and two table slots: 320 
 struct tcb_flight {
 	uint32_t board_head; /* scoreboard: block index + 1; of a free flight: the next */
 	uint32_t board_tail;
-	const struct chunk *send_cursor; /* where the last segment's data began, or NULL */
+	uint32_t board_leader;		 /* of the group that the tail belongs to; 0: it is gone */
 	uint32_t board_count;		 /* records */
+	const struct chunk *send_cursor; /* where the last new segment's data began, or NULL */
+	const struct chunk *resend_from; /* where a retransmission's data is looked for; NULL: new
+					    data goes out */
 	uint32_t recover;		 /* snd_nxt when recovery began */
 	uint32_t rack_sent_us;		 /* RACK.xmit_ts */
 	uint32_t rack_end;		 /* RACK.end_seq */
@@ -222,6 +225,8 @@ struct tcb_flight {
 	uint32_t usage_max; /* most bytes in flight since */
 	uint32_t pace_us;   /* nothing more is sent before */
 	bool paced;	    /* pace_us is set */
+	bool undone;	    /* a reduction was taken back, in the window up to `recover` */
+	uint16_t unused[3];
 	uint32_t probe_end; /* TLP.end_seq */
 	uint32_t dsack_start;
 	uint32_t dsack_end;
@@ -260,19 +265,30 @@ struct tcp_record {
 	uint16_t length;  /* in sequence numbers */
 	uint8_t flags;
 	uint8_t sends;
-	uint32_t ts_val; /* timestamp of the last transmission */
 };
 
-#define BOARD_RECORDS 15u
+#define BOARD_RECORDS 18u
+#define BOARD_GROUP   14u   /* blocks that are summed up in their leader */
 #define BOARD_MAX     4096u /* records a connection */
+static_assert(BOARD_GROUP * BOARD_RECORDS <= UINT8_MAX, "a group is counted in eight bits");
 
+/* Records that are neither SACKed nor lost are pending. */
 struct board_block {
-	uint32_t next; /* index + 1; also chains free blocks */
+	uint32_t next;		  /* index + 1; also chains free blocks */
+	uint32_t leader;	  /* of its group, which may be itself; 0: that one is gone */
+	uint32_t skip;		  /* a leader's: the next one, once its own group is complete */
+	uint32_t rates;		  /* notes for rate.c: block index + 1; 0: none */
+	const struct chunk *data; /* where records[0] begins, as long as this is not the head */
+	uint32_t oldest_us;	  /* no pending record was sent before */
+	uint32_t group_oldest_us; /* a leader's: the same of its group */
 	uint8_t first;
 	uint8_t end;
-	uint16_t unused;
-	uint32_t rates; /* notes for rate.c: block index + 1; 0: none */
-	uint32_t reserved;
+	uint8_t sacked; /* records */
+	uint8_t lost;
+	uint8_t group_blocks; /* a leader's, as are the next */
+	uint8_t group_sacked;
+	uint8_t group_lost;
+	uint8_t unused;
 	struct tcp_record records[BOARD_RECORDS];
 };
 static_assert(sizeof(struct board_block) == 256, "four cache lines");
@@ -289,9 +305,9 @@ struct rate_note {
 struct rate_block {
 	struct rate_note notes[BOARD_RECORDS];
 	uint32_t next; /* free blocks: index + 1 */
-	uint32_t unused[4];
+	uint32_t unused[5];
 };
-static_assert(sizeof(struct rate_block) == 320, "five cache lines");
+static_assert(sizeof(struct rate_block) == 384, "six cache lines");
 
 struct rate_pool {
 	struct rate_block *blocks;

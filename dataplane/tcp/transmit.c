@@ -33,7 +33,6 @@ static bool may_send_data(const struct tcb *tcb)
 static void note_sent(struct net_stack *stack, struct tcb *tcb, struct tcp_record *record)
 {
 	record->sent_us = now32(stack);
-	record->ts_val = now_ms(stack) + tcb->ts_offset;
 	if (record->sends < UINT8_MAX)
 		record->sends++;
 	tcb->last_sent_us = record->sent_us;
@@ -72,16 +71,19 @@ static bool send_record(struct net_stack *stack, struct tcb *tcb, const struct n
 static bool resend(struct net_stack *stack, struct tcb *tcb, const struct net_path *path,
 		   struct tcp_record *record)
 {
-	if (!send_record(stack, tcb, path, record, 0))
+	struct tcb_flight *flight = tcb_flight(stack->tcp, tcb);
+	bool sent;
+
+	flight->resend_from = board_data(stack->tcp, tcb, record);
+	sent = send_record(stack, tcb, path, record, 0);
+	flight->resend_from = NULL;
+	if (!sent)
 		return false;
-	if ((record->flags & RECORD_LOST) != 0) {
-		record->flags &= (uint8_t)~RECORD_LOST;
-		tcb->lost_bytes -= record->length;
-	}
+	board_mark_pending(stack->tcp, tcb, record);
 	record->flags |= RECORD_RETRANSMITTED;
 	stack->counters.tcp_retransmitted++;
 	tcb_cold(stack->tcp, tcb)->retransmitted++;
-	tcb_flight(stack->tcp, tcb)->undo_pending++;
+	flight->undo_pending++;
 	return true;
 }
 
@@ -92,10 +94,10 @@ static enum outcome send_lost(struct net_stack *stack, struct tcb *tcb, const st
 	struct board_cursor cursor;
 	struct tcp_record *r;
 
-	for (r = board_first(stack->tcp, tcb, &cursor); r != NULL && tcb->lost_bytes > 0;
-	     r = board_next(stack->tcp, &cursor)) {
-		if ((r->flags & RECORD_LOST) == 0)
-			continue;
+	if (tcb->lost_bytes == 0)
+		return DONE;
+	for (r = board_first_lost(stack, tcb, &cursor); r != NULL;
+	     r = board_next_lost(stack, &cursor)) {
 		if (tcb_pipe(tcb) + r->length > tcb->cwnd && tcb_pipe(tcb) > 0)
 			return DONE;
 		if (net_port_room(stack, path->port) < 2)
@@ -167,7 +169,7 @@ static void idle_restart(struct net_stack *stack, struct tcb *tcb)
 static struct tcp_record *append(struct net_stack *stack, struct tcb *tcb, uint32_t length,
 				 bool fin)
 {
-	struct tcp_record *r = board_append(stack->tcp, tcb);
+	struct tcp_record *r = board_append(stack, tcb);
 
 	if (tcb->snd_nxt == tcb->snd_una) /* the user timeout counts from here */
 		tcb->progress_us = now32(stack);
@@ -228,7 +230,7 @@ static bool send_run(struct net_stack *stack, struct tcb *tcb, const struct net_
 		} else if (!send_record(stack, tcb, &marked, records[i], 0)) {
 			/* No large frame left, nor a small one. */
 			records[i]->sent_us = now32(stack);
-			board_mark_lost(tcb, records[i]);
+			board_mark_lost(stack->tcp, tcb, records[i]);
 			lost = true;
 		}
 	}
@@ -248,7 +250,7 @@ static bool send_new_segment(struct net_stack *stack, struct tcb *tcb, const str
 	if (!send_record(stack, tcb, &marked, r, mark)) {
 		/* It counts as sent and lost: the next turn sends it again. */
 		r->sent_us = now32(stack);
-		board_mark_lost(tcb, r);
+		board_mark_lost(stack->tcp, tcb, r);
 		if (mark != 0)
 			tcb->flags |= TCB_CWR_DUE;
 		if (fin)

@@ -28,6 +28,8 @@ void bench_bulk(const struct bench_options *options);
 void bench_idle(const struct bench_options *options);
 /** One worker against two, beside pure computation. */
 void bench_scaling(const struct bench_options *options);
+/** ACKs with SACK blocks, honest and hostile, with the most in flight. */
+void bench_sack(const struct bench_options *options);
 /** Flows through one bottleneck, in virtual time. */
 void bench_fairness(const struct bench_options *options);
 

@@ -49,12 +49,12 @@ static const struct {
 	void (*run)(const struct bench_options *options);
 } parts[] = {
 	{"packets", bench_packets}, {"bulk", bench_bulk},	  {"idle", bench_idle},
-	{"scaling", bench_scaling}, {"fairness", bench_fairness},
+	{"scaling", bench_scaling}, {"fairness", bench_fairness}, {"sack", bench_sack},
 };
 #define PARTS (sizeof(parts) / sizeof(parts[0]))
 
 static const char usage[] =
-	"usage: stack-bench [options] [PART...]        parts: packets bulk idle scaling fairness\n"
+	"usage: stack-bench [options] [PART...]        parts: packets bulk idle scaling fairness sack\n"
 	"  --quick              shorter\n"
 	"  --connections N      that idle, of each end (1000000)\n"
 	"  --seed N             --json FILE\n";

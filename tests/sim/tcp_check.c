@@ -27,6 +27,85 @@ static void check_board(const struct tcp_layer *layer, const struct tcb *tcb)
 	assert(count == tcb_flight(layer, tcb)->board_count && count <= BOARD_MAX);
 }
 
+static bool is_pending(const struct tcp_record *r)
+{
+	return (r->flags & (RECORD_SACKED | RECORD_LOST)) == 0;
+}
+
+/* What a block says of its records. */
+static void check_block(const struct tcb *tcb, const struct board_block *block, bool head)
+{
+	const struct chunk *c = block->data;
+	unsigned sacked = 0, lost = 0;
+
+	assert(block->first < block->end && (head || block->first == 0));
+	assert(block->end == BOARD_RECORDS || block->next == 0);
+	for (unsigned i = block->first; i < block->end; i++) {
+		const struct tcp_record *r = &block->records[i];
+
+		sacked += (r->flags & RECORD_SACKED) != 0;
+		lost += (r->flags & RECORD_LOST) != 0;
+		assert(!is_pending(r) || seq_le(block->oldest_us, r->sent_us));
+	}
+	assert(block->sacked == sacked && block->lost == lost);
+	if (head || c == NULL)
+		return;
+	assert(seq_le(c->mark, block->records[0].seq) &&
+	       seq_lt(block->records[0].seq, c->mark + c->length));
+	for (const struct chunk *queued = tcb->send_head; queued != c; queued = queued->next)
+		assert(queued != NULL);
+}
+
+/* What a leader says of its group. @return blocks of the group */
+static unsigned check_group(const struct tcp_layer *layer, const struct board_block *leader,
+			    uint32_t link)
+{
+	const struct board_block *block = leader;
+	unsigned blocks = 1, sacked = leader->sacked, lost = leader->lost;
+
+	while (block->next != 0 && layer->board.blocks[block->next - 1].leader == link) {
+		block = &layer->board.blocks[block->next - 1];
+		blocks++;
+		sacked += block->sacked;
+		lost += block->lost;
+		for (unsigned i = 0; i < block->end; i++)
+			assert(!is_pending(&block->records[i]) ||
+			       seq_le(leader->group_oldest_us, block->records[i].sent_us));
+	}
+	assert(leader->group_blocks == blocks && blocks <= BOARD_GROUP);
+	assert(leader->group_sacked == sacked && leader->group_lost == lost);
+	assert(leader->skip == 0 || (blocks == BOARD_GROUP && leader->skip == block->next));
+	assert(leader->skip != 0 || block->next == 0);
+	return blocks;
+}
+
+static void check_blocks(const struct tcp_layer *layer, const struct tcb *tcb)
+{
+	const struct tcb_flight *flight = tcb_flight(layer, tcb);
+	unsigned leaderless = 0, rest = 0;
+	uint32_t leader = 0;
+
+	for (uint32_t link = flight->board_head; link != 0;) {
+		const struct board_block *block = &layer->board.blocks[link - 1];
+
+		check_block(tcb, block, link == flight->board_head);
+		if (rest == 0 && block->leader == 0) {
+			assert(leader == 0 && ++leaderless < BOARD_GROUP);
+		} else if (rest == 0) {
+			leader = link;
+			rest = check_group(layer, block, link);
+		}
+		if (rest > 0) {
+			assert(block->leader == leader && (link == leader || block->skip == 0));
+			rest--;
+		}
+		link = block->next;
+		assert(link != 0 || flight->board_leader == leader);
+	}
+	assert(flight->board_head != 0 || flight->board_leader == 0);
+	assert(flight->resend_from == NULL);
+}
+
 static void check_send_queue(const struct tcb *tcb)
 {
 	uint32_t next = tcb->send_end;
@@ -118,6 +197,7 @@ static void check_connection(const struct net_stack *stack, const struct tcb *tc
 	assert(seq_le(tcb->snd_nxt, tcb->send_end + fin));
 	assert(tcb->cwnd > 0 && tcb->mss > 0);
 	check_board(layer, tcb);
+	check_blocks(layer, tcb);
 	check_send_queue(tcb);
 	/* Something in flight, or waiting for the window, always has a deadline, or its turn to
 	 * come. */

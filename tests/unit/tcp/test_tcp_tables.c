@@ -82,11 +82,11 @@ static void the_scoreboard_keeps_order_over_many_blocks(void **state)
 	assert_non_null(flight_take(stack, &tcbs[0]));
 	assert_non_null(flight_take(stack, &tcbs[1]));
 	while (board_has_room(layer, &tcbs[0]))
-		board_append(layer, &tcbs[0])->seq = pushed++;
+		*board_append(stack, &tcbs[0]) = (struct tcp_record){.seq = pushed++};
 	assert_int_equal(pushed, 6 * BOARD_RECORDS);
 	/* The last quarter is there for one that holds little. */
 	while (board_has_room(layer, &tcbs[1]))
-		board_append(layer, &tcbs[1]);
+		*board_append(stack, &tcbs[1]) = (struct tcp_record){.length = 1};
 	assert_int_equal(tcb_flight(layer, &tcbs[1])->board_count, 2 * BOARD_RECORDS);
 	board_clear(layer, &tcbs[1]);
 	for (unsigned round = 0; round < 1000; round++) {
@@ -98,7 +98,7 @@ static void the_scoreboard_keeps_order_over_many_blocks(void **state)
 			board_pop(layer, &tcbs[0]);
 		}
 		while (board_has_room(layer, &tcbs[0]) && pushed - popped < 50 + round % 60)
-			board_append(layer, &tcbs[0])->seq = pushed++;
+			*board_append(stack, &tcbs[0]) = (struct tcp_record){.seq = pushed++};
 		expect = popped;
 		for (struct tcp_record *r = board_first(layer, &tcbs[0], &cursor); r != NULL;
 		     r = board_next(layer, &cursor))
