@@ -138,17 +138,34 @@ static void probe_failed(struct net_stack *stack, struct tcb *tcb)
 	flight->mtu_probe = 0;
 }
 
+/* The segment was larger once, if part of it is acknowledged: it is known by what is left. */
+static bool holds(const struct tcp_record *r, uint32_t seq)
+{
+	return seq - r->seq < r->length;
+}
+
+/* The last byte of the probe that is out. */
+static uint32_t probe_last(const struct tcb *tcb, const struct tcb_flight *flight)
+{
+	return flight->mtu_probe_seq + flight->mtu_probe - overhead(tcb) - 1;
+}
+
+/* What it is about got through: it was forged, or is outdated. */
+static void forget_report(struct net_stack *stack, struct tcb_flight *flight)
+{
+	flight->ptb_mtu = 0;
+	stack->counters.icmp_error_ignored++;
+}
+
 void pmtu_on_delivery(struct net_stack *stack, struct tcb *tcb, const struct tcp_record *r)
 {
 	struct tcb_cold *cold = tcb_cold(stack->tcp, tcb);
 	struct tcb_flight *flight = tcb_flight(stack->tcp, tcb);
 	uint32_t size = r->length - ((r->flags & RECORD_FIN) != 0) + overhead(tcb);
 
-	if (flight->ptb_mtu != 0 && r->seq == flight->ptb_seq) {
-		flight->ptb_mtu = 0; /* it got through: the report was forged, or is outdated */
-		stack->counters.icmp_error_ignored++;
-	}
-	if (flight->mtu_probe != 0 && r->seq == flight->mtu_probe_seq) {
+	if (flight->ptb_mtu != 0 && holds(r, flight->ptb_seq))
+		forget_report(stack, flight);
+	if (flight->mtu_probe != 0 && holds(r, probe_last(tcb, flight))) {
 		bool whole = (r->flags & RECORD_RETRANSMITTED) == 0;
 		uint16_t mtu = flight->mtu_probe;
 
@@ -183,7 +200,9 @@ void pmtu_on_timeout(struct net_stack *stack, struct tcb *tcb)
 	if (first == NULL)
 		return;
 	pmtu_probe_lost(stack, tcb);
-	if (flight->ptb_mtu != 0 && seq_le(first->seq, flight->ptb_seq)) {
+	if (flight->ptb_mtu != 0 && seq_lt(flight->ptb_seq, first->seq))
+		forget_report(stack, flight); /* a part of it was acknowledged */
+	if (flight->ptb_mtu != 0) {
 		uint16_t mtu = flight->ptb_mtu;
 
 		flight->ptb_mtu = 0;
@@ -212,7 +231,7 @@ bool pmtu_probe_lost(struct net_stack *stack, struct tcb *tcb)
 	if (tcb->flight == 0 || flight->mtu_probe == 0)
 		return false;
 	r = board_find(stack, tcb, flight->mtu_probe_seq, &cursor);
-	if (r != NULL && r->seq == flight->mtu_probe_seq) {
+	if (r != NULL && holds(r, probe_last(tcb, flight))) {
 		lost = (r->flags & RECORD_LOST) != 0 ? r->length : 0;
 		if (lost == 0 && tcb->backoff == 0)
 			return false; /* it is still under way */

@@ -142,7 +142,8 @@ static uint32_t next_length(struct tcb *tcb, bool *fin)
 	/* The session has more, and ACKs are on their way: whole segments. */
 	if (length < tcb->mss && (tcb->flags & TCB_WANT_SEND) != 0 && used >= 2u * tcb->mss)
 		return 0;
-	*fin = fin_due(tcb) && length == queued;
+	/* The FIN takes a sequence number, and the window is as much in its way as in data's. */
+	*fin = fin_due(tcb) && length == queued && length < window;
 	return length;
 }
 
@@ -551,7 +552,7 @@ bool tcp_send_probe(struct net_stack *stack, struct tcb *tcb)
 	 * segment. */
 	if (length > 0 && tcb->snd_wnd > tcb->snd_nxt - tcb->snd_una && length <= window &&
 	    board_has_room(stack->tcp, tcb)) {
-		bool fin = fin_due(tcb) && length == unsent(tcb);
+		bool fin = fin_due(tcb) && length == unsent(tcb) && length < window;
 
 		tcb->flags &= ~(uint32_t)TCB_PROBE_RESENT;
 		if (!send_new_segment(stack, tcb, &path, length, fin))

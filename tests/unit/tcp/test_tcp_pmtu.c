@@ -99,6 +99,37 @@ static void rfc_5927_a_report_that_waits_is_followed_when_its_segment_times_out(
 	dialog_end(&d);
 }
 
+static void rfc_5927_a_report_that_waits_is_forgotten_when_a_part_was_acknowledged(void **state)
+{
+	struct dialog d = proven();
+
+	reports(&d, d.ack, 1500, 1280);
+	assert_int_equal(counters(&d)->tcp_ptb_deferred, 1);
+	acks(&d, 700, 0, NULL);
+	harness_advance(d.h, 2500000);
+	drain(&d);
+	assert_int_equal(information(&d).mss, MSS);
+	assert_int_equal(counters(&d)->icmp_error_ignored, 1);
+	dialog_end(&d);
+}
+
+/* About bytes in the middle of a segment, which the peer has: the loss of the one before says
+ * nothing of it. */
+static void rfc_5927_a_report_that_waits_is_forgotten_when_its_segment_was_sacked(void **state)
+{
+	static const uint32_t second[1][2] = {{MSS, 2 * MSS}};
+	struct dialog d = proven();
+
+	reports(&d, d.ack + MSS + 10, 1500, 1280);
+	assert_int_equal(counters(&d)->tcp_ptb_deferred, 1);
+	acks(&d, 0, 1, second);
+	harness_advance(d.h, 500000);
+	drain(&d);
+	assert_int_equal(information(&d).mss, MSS);
+	assert_int_equal(counters(&d)->tcp_ptb, 0);
+	dialog_end(&d);
+}
+
 static void rfc_5927_forged_reports_are_ignored(void **state)
 {
 	struct dialog d = connected(&v4, &with_sack);
@@ -233,6 +264,36 @@ static void rfc_4821_the_loss_of_a_probe_is_no_congestion(void **state)
 	dialog_end(&d);
 }
 
+/* A peer with little room takes a part of the probe: it came, so the path carries it. */
+static void rfc_4821_a_probe_of_which_a_part_is_acknowledged_came_through(void **state)
+{
+	struct dialog d = fallen();
+	uint32_t probe = 0;
+
+	sends_bulk(&d, 60000, MSS);
+	harness_advance(d.h, 11 * MINUTE);
+	harness_send(d.c, bytes, 60000);
+	for (unsigned i = 0; i < 400 && probe == 0; i++) {
+		uint32_t top = d.ack;
+
+		while (probe == 0 && dialog_take(&d)) {
+			top = d.s.seq + d.s.length;
+			if (d.s.length > 1240)
+				probe = d.s.seq;
+		}
+		harness_advance(d.h, 1000);
+		acks(&d, (probe != 0 ? probe + 600 : top) - d.ack, 0, NULL);
+	}
+	assert_int_not_equal(probe, 0);
+	assert_int_equal(counters(&d)->tcp_mtu_raised, 0);
+	drain(&d);
+	acks(&d, probe + MSS - d.ack, 0, NULL);
+	assert_int_equal(counters(&d)->tcp_mtu_raised, 1);
+	assert_int_equal(counters(&d)->tcp_mtu_probe_lost, 0);
+	assert_true(information(&d).mss > 1240);
+	dialog_end(&d);
+}
+
 static void rfc_9040_the_next_connection_begins_with_what_the_last_found_out(void **state)
 {
 	struct dialog d = fallen(), e;
@@ -274,11 +335,16 @@ int main(void)
 			rfc_5927_a_report_below_what_was_acknowledged_waits_and_is_forgotten),
 		cmocka_unit_test(
 			rfc_5927_a_report_that_waits_is_followed_when_its_segment_times_out),
+		cmocka_unit_test(
+			rfc_5927_a_report_that_waits_is_forgotten_when_a_part_was_acknowledged),
+		cmocka_unit_test(
+			rfc_5927_a_report_that_waits_is_forgotten_when_its_segment_was_sacked),
 		cmocka_unit_test(rfc_5927_forged_reports_are_ignored),
 		cmocka_unit_test(no_report_makes_segments_tiny),
 		cmocka_unit_test(rfc_4821_a_black_hole_is_left_in_two_steps),
 		cmocka_unit_test(rfc_8899_after_ten_minutes_larger_segments_are_tried_and_kept),
 		cmocka_unit_test(rfc_4821_the_loss_of_a_probe_is_no_congestion),
+		cmocka_unit_test(rfc_4821_a_probe_of_which_a_part_is_acknowledged_came_through),
 		cmocka_unit_test(rfc_9040_the_next_connection_begins_with_what_the_last_found_out),
 		cmocka_unit_test(a_reload_that_changes_the_mtu_changes_live_connections),
 	};

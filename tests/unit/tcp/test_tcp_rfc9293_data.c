@@ -84,6 +84,57 @@ static void must_37_shld_17_a_window_that_shrinks_to_zero_does_not_end_the_conne
 	dialog_end(&d);
 }
 
+/* A FIN takes a sequence number: at a zero window it would not be acceptable (3.10.7.4). It waits,
+ * and the window is asked after. */
+static void a_fin_waits_for_the_window_as_data_does(void **state)
+{
+	struct dialog d = connected(&v4, &plain);
+
+	harness_send(d.c, bytes, 1000);
+	hears(&d, A, 0, 1000);
+	d.ack += 1000;
+	d.window = 0;
+	says(&d, A);
+	harness_close(d.c);
+	hears_nothing(&d);
+	for (unsigned i = 0; i < 3; i++) {
+		harness_advance(d.h, 70000000);
+		hears(&d, A, -1, 0); /* a probe */
+		while (dialog_take(&d))
+			;
+		says(&d, A);
+		assert_false(d.c->closed);
+	}
+	d.window = 1;
+	says(&d, A);
+	hears(&d, A | F, 0, 0);
+	dialog_end(&d);
+}
+
+static void a_fin_goes_with_the_last_data_only_where_both_fit_the_window(void **state)
+{
+	struct harness_options options = {.seed = 1};
+	struct offer small = plain;
+	struct dialog d;
+
+	small.window = 500;
+	d = connected(&options, &small);
+	d.c->close_when_sent = true;
+	harness_send(d.c, bytes, 500);
+	hears(&d, A, 0, 500);
+	hears_nothing(&d);
+	d.ack += 500;
+	says(&d, A);
+	hears(&d, A | F, 0, 0);
+	dialog_end(&d);
+	small.window = 501;
+	d = connected(&options, &small);
+	d.c->close_when_sent = true;
+	harness_send(d.c, bytes, 500);
+	hears(&d, A | F, 0, 500);
+	dialog_end(&d);
+}
+
 static void must_20_a_peer_that_went_silent_at_a_zero_window_is_given_up(void **state)
 {
 	struct dialog d = measured(&with_sack);
@@ -446,6 +497,8 @@ int main(void)
 		cmocka_unit_test(shld_15_16_behind_a_window_that_shrank_old_data_goes_and_no_new),
 		cmocka_unit_test(
 			must_37_shld_17_a_window_that_shrinks_to_zero_does_not_end_the_connection),
+		cmocka_unit_test(a_fin_waits_for_the_window_as_data_does),
+		cmocka_unit_test(a_fin_goes_with_the_last_data_only_where_both_fit_the_window),
 		cmocka_unit_test(must_20_a_peer_that_went_silent_at_a_zero_window_is_given_up),
 		cmocka_unit_test(shld_11_data_is_repeated_for_five_minutes),
 		cmocka_unit_test(rfc_6429_after_our_close_a_closed_window_holds_nothing_for_ever),
