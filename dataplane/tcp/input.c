@@ -137,10 +137,7 @@ static void reset_input(struct net_stack *stack, struct tcb *tcb, const struct t
 		return;
 	}
 	stack->counters.tcp_rst_received++;
-	if (tcb->state == TCPS_SYN_RCVD && (tcb->flags & TCB_ACTIVE) != 0)
-		tcb_finish(stack, tcb, TCP_REFUSED);
-	else
-		tcb_finish(stack, tcb, TCP_RESET);
+	tcb_finish(stack, tcb, TCP_RESET); /* an active open in SYN-RECEIVED does not come here */
 }
 
 /* RFC 7323, 4.3 (2); only with an ACK that is believed (RFC 5961, 5.2), or a stranger who hits the

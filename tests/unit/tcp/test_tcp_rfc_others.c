@@ -39,6 +39,15 @@ static void rfc_7323_3_2_timestamps_are_in_every_segment_or_in_none(void **state
 	}
 }
 
+static void rfc_7323_3_2_a_syn_echoes_nothing(void **state)
+{
+	struct dialog d = connecting(&v4, &full);
+
+	assert_true(d.s.has_timestamp);
+	assert_int_equal(d.s.ts_ecr, 0);
+	dialog_end(&d);
+}
+
 static void rfc_7323_5_4_clocks_differ_by_peer_and_never_run_back(void **state)
 {
 	struct dialog d;
@@ -288,6 +297,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rfc_7323_3_2_timestamps_are_in_every_segment_or_in_none),
+		cmocka_unit_test(rfc_7323_3_2_a_syn_echoes_nothing),
 		cmocka_unit_test(rfc_7323_5_4_clocks_differ_by_peer_and_never_run_back),
 		cmocka_unit_test(
 			rfc_6298_5_7_after_a_lost_syn_the_first_timeout_of_data_is_three_seconds),
