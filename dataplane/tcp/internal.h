@@ -72,6 +72,8 @@ void tcb_unlist(struct tcp_layer *layer, struct tcb *tcb);
 struct tcb *tcb_list_pop(struct tcp_layer *layer, unsigned list);
 /* At the beginning of a turn: who waited and may go on. */
 void tcb_wake(struct net_stack *stack);
+/* When to look whether those who wait for memory may go on; MR_NEVER: nobody waits. */
+uint64_t tcb_wake_due(const struct net_stack *stack);
 
 /* The window that a SYN offers. */
 static inline uint32_t tcp_syn_window(const struct tcp_layer *layer)

@@ -131,8 +131,11 @@ uint64_t tcp_next_timer(const struct net_stack *stack)
 {
 	uint64_t next = wheel_next(stack->tcp->wheel);
 	uint64_t time_wait = time_wait_next(stack);
+	uint64_t wake = tcb_wake_due(stack);
 
-	return time_wait < next ? time_wait : next;
+	if (time_wait < next)
+		next = time_wait;
+	return wake < next ? wake : next;
 }
 
 void tcp_layer_gauges(const struct net_stack *stack, struct net_gauges *out)

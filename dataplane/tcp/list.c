@@ -3,7 +3,8 @@
  * The lists of connections with something to send: those whose turn comes with the next output,
  * and those that wait for what they lack, one list for each port whose queue is full and one for
  * memory (frames, flights, scoreboard blocks). Who waits costs nothing until there is room: each
- * turn wakes no more than can go on.
+ * turn wakes no more than can go on. Nothing tells that memory came back (frames come from the
+ * port), so a worker that sleeps is to look from time to time.
  *
  * Owner: one worker. Always true: a connection is on at most one list; TCB_LISTED says that it is
  * on one, and `list` on which.
@@ -12,6 +13,9 @@
 
 /* Connections that ask again for memory in one turn. */
 #define WAKE_MEMORY 32u
+/* How often it looks, and in what time it has asked all of many, microseconds. */
+#define WAKE_US	    1000u
+#define WAKE_ALL_US 10000u
 
 static void append(struct tcp_layer *layer, struct tcb *tcb, unsigned number)
 {
@@ -89,4 +93,14 @@ void tcb_wake(struct net_stack *stack)
 			wake(stack, TCB_LIST_PORT + port, net_port_room(stack, (uint16_t)port));
 	if (stack->tcp->lists[TCB_LIST_MEMORY].head != 0)
 		wake(stack, TCB_LIST_MEMORY, WAKE_MEMORY);
+}
+
+uint64_t tcb_wake_due(const struct net_stack *stack)
+{
+	uint32_t waiting = stack->tcp->lists[TCB_LIST_MEMORY].count;
+	uint32_t looks = (waiting + WAKE_MEMORY - 1) / WAKE_MEMORY;
+
+	if (waiting == 0)
+		return MR_NEVER;
+	return stack->now_us + (looks * WAKE_US <= WAKE_ALL_US ? WAKE_US : WAKE_ALL_US / looks);
 }

@@ -193,6 +193,52 @@ static void who_waits_for_memory_is_asked_a_few_at_a_time(void **state)
 	dialog_end(&d);
 }
 
+/* Of all that a connection can lack, and with no timer of its own running. */
+static void a_worker_that_sleeps_looks_after_who_waits_for_memory(void **state)
+{
+	struct harness_options options = {.seed = 1, .flights = 1};
+	struct dialog d = connected(&options, &full), others[40];
+	uint64_t now;
+
+	harness_advance(d.h, 10000000); /* announcements are over */
+	assert_true(net_stack_next_timer(d.h->stack) > d.h->now.mono_us + 100000);
+	harness_send(d.c, bytes, 1000);
+	hears(&d, A, 0, 1000);
+	others[0] = another(&d);
+	harness_send(others[0].c, bytes, 100);
+	hears_nothing(&others[0]);
+	now = d.h->now.mono_us;
+	assert_in_range(net_stack_next_timer(d.h->stack), now + 1, now + 1000);
+	/* Who has it gives it back: the next look serves. */
+	speak(&d, &d);
+	d.ack += 1000;
+	says(&d, A);
+	hears(&others[0], A, 0, 100);
+	dialog_end(&d);
+}
+
+static void of_many_who_wait_for_memory_all_are_asked_within_ten_milliseconds(void **state)
+{
+	struct harness_options options = {.seed = 1};
+	struct dialog d = connected(&options, &full);
+	struct tcb_list *list = &d.h->stack->tcp->lists[TCB_LIST_MEMORY];
+	uint32_t count = list->count;
+	uint64_t now;
+
+	harness_advance(d.h, 10000000);
+	for (uint32_t waiting = 1; waiting < 1000000; waiting *= 3) {
+		uint64_t looks;
+
+		list->count = waiting;
+		now = d.h->stack->now_us;
+		looks = (waiting + 31) / 32;
+		assert_true((net_stack_next_timer(d.h->stack) - now) * looks <= 10000);
+		assert_true(net_stack_next_timer(d.h->stack) - now <= 1000);
+	}
+	list->count = count;
+	dialog_end(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -203,6 +249,8 @@ int main(void)
 		cmocka_unit_test(a_flight_that_waits_for_a_d_sack_is_given_back_within_a_timeout),
 		cmocka_unit_test(who_waits_for_a_full_port_costs_nothing_until_it_has_room),
 		cmocka_unit_test(who_waits_for_memory_is_asked_a_few_at_a_time),
+		cmocka_unit_test(a_worker_that_sleeps_looks_after_who_waits_for_memory),
+		cmocka_unit_test(of_many_who_wait_for_memory_all_are_asked_within_ten_milliseconds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
