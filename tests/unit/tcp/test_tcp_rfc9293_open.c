@@ -128,6 +128,21 @@ static int connect_to(struct dialog *d, const char *text)
 			   &d->h->now, &handle);
 }
 
+/* With a way out to everywhere, so that nothing is refused for want of one. */
+static void route_everything(struct dialog *d, bool v6)
+{
+	static struct view_route route;
+
+	route = (struct view_route){
+		.prefix = {.address = v6 ? (struct ip_address){{0}} : ip_from_v4(0),
+			   .length = v6 ? 0 : 96},
+		.gateway = d->h->peer,
+	};
+	d->h->view.routes = &route;
+	d->h->view.route_count = 1;
+	assert_int_equal(net_stack_configure(d->h->stack, &d->h->view, &d->h->now), 0);
+}
+
 static void must_46_no_connection_is_opened_to_an_address_that_is_no_host_s(void **state)
 {
 	static const char *const v4_addresses[] = {"0.0.0.0",	"0.1.2.3",   "127.0.0.1",
@@ -138,11 +153,15 @@ static void must_46_no_connection_is_opened_to_an_address_that_is_no_host_s(void
 	struct dialog d;
 
 	dialog_begin(&d, &v4, &plain);
+	route_everything(&d, false);
+	assert_int_equal(connect_to(&d, "198.51.100.1"), 0);
 	for (unsigned i = 0; i < sizeof(v4_addresses) / sizeof(v4_addresses[0]); i++)
 		assert_int_equal(connect_to(&d, v4_addresses[i]), -ENETUNREACH);
 	assert_int_equal(connect_to(&d, "10.0.0.254"), 0);
 	dialog_end(&d);
 	dialog_begin(&d, &v6, &plain);
+	route_everything(&d, true);
+	assert_int_equal(connect_to(&d, "2001:db8::1"), 0);
 	for (unsigned i = 0; i < sizeof(v6_addresses) / sizeof(v6_addresses[0]); i++)
 		assert_int_equal(connect_to(&d, v6_addresses[i]), -ENETUNREACH);
 	assert_int_equal(connect_to(&d, "fd00::77"), 0);
