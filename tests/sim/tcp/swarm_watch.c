@@ -25,7 +25,11 @@ struct swarm_shadow {
 	uint32_t before_nxt; /* snd_nxt when net_stack_output was called */
 	bool before_valid;
 	bool before_fin;
+	uint64_t waits_us; /* since when it waits for memory that is there; 0: it does not */
 };
+
+/* Who waits for memory is asked again each turn. */
+#define WAIT_MAX_US 1000000u
 
 void watch_create(struct swarm_host *host)
 {
@@ -157,6 +161,31 @@ static void check_monotone(struct swarm_host *host, const struct tcb *tcb, uint3
 	s->rcv_adv = tcb->rcv_adv;
 }
 
+/* --- nobody is forgotten --- */
+static bool plenty(uint32_t used, uint32_t capacity)
+{
+	return capacity >= 16 && used < capacity / 2;
+}
+
+static void check_waiting(struct swarm_host *host, const struct tcb *tcb, uint32_t index)
+{
+	const struct tcp_layer *layer = host->stack->tcp;
+	struct swarm_shadow *s = &host->shadows[index];
+	uint64_t now = host->swarm->now.mono_us;
+	bool waits = (tcb->flags & TCB_LISTED) != 0 && tcb->list == TCB_LIST_MEMORY &&
+		     plenty(sim_frame_pool_in_use(host->frames), host->options.frames) &&
+		     plenty(layer->flights.used, layer->flights.capacity) &&
+		     plenty(layer->board.used, layer->board.capacity);
+
+	if (!waits)
+		s->waits_us = 0;
+	else if (s->waits_us == 0)
+		s->waits_us = now;
+	else if (now - s->waits_us > WAIT_MAX_US)
+		swarm_fail(host->swarm, "host %u port %u waits for memory, and there is enough",
+			   host->id, tcb->local_port);
+}
+
 /* --- one end against the other --- */
 static const struct tcb *other_end(const struct swarm_host *host, const struct tcb *tcb)
 {
@@ -256,8 +285,10 @@ void watch_step(struct swarm *swarm)
 		for (uint32_t i = 0; i < layer->fresh; i++) {
 			const struct tcb *tcb = &layer->tcbs[i];
 
-			if (tcb->state != TCPS_CLOSED)
+			if (tcb->state != TCPS_CLOSED) {
 				check_monotone(host, tcb, i);
+				check_waiting(host, tcb, i);
+			}
 			if (synchronized_state(tcb))
 				check_pair(host, tcb);
 		}
