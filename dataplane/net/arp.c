@@ -8,7 +8,8 @@
 
 static const uint8_t broadcast[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 
-static void arp_send(struct net_stack *stack, uint16_t port, uint16_t vlan, uint16_t operation,
+/* @return false: no frame */
+static bool arp_send(struct net_stack *stack, uint16_t port, uint16_t vlan, uint16_t operation,
 		     const uint8_t to[6], uint32_t sender, const uint8_t target_mac[6],
 		     uint32_t target)
 {
@@ -17,7 +18,7 @@ static void arp_send(struct net_stack *stack, uint16_t port, uint16_t vlan, uint
 		net_ethernet_begin(stack, port, vlan, to, ETHERTYPE_ARP, ARP_PACKET, &p);
 
 	if (frame == NULL)
-		return;
+		return false;
 	store16(p, 1);
 	store16(p + 2, ETHERTYPE_IPV4);
 	p[4] = 6;
@@ -28,15 +29,16 @@ static void arp_send(struct net_stack *stack, uint16_t port, uint16_t vlan, uint
 	memcpy(p + 18, target_mac, 6);
 	store32(p + 24, target);
 	net_transmit(stack, frame);
+	return true;
 }
 
-void arp_request(struct net_stack *stack, const struct neighbour *n)
+bool arp_request(struct net_stack *stack, const struct neighbour *n)
 {
 	static const uint8_t unknown[6];
 	bool unicast = n->state == NEIGHBOUR_PROBE;
 
-	arp_send(stack, n->port, n->vlan, ARP_REQUEST, unicast ? n->mac : broadcast,
-		 ip_to_v4(&n->source), unknown, ip_to_v4(&n->address));
+	return arp_send(stack, n->port, n->vlan, ARP_REQUEST, unicast ? n->mac : broadcast,
+			ip_to_v4(&n->source), unknown, ip_to_v4(&n->address));
 }
 
 void arp_announce(struct net_stack *stack, const struct local_address *own)

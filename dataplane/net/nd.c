@@ -34,7 +34,8 @@ static void multicast_mac(const struct ip_address *group, uint8_t mac[6])
 	memcpy(mac + 2, group->bytes + 12, 4);
 }
 
-static void nd_send(struct net_stack *stack, uint16_t port, uint16_t vlan, uint8_t type,
+/* @return false: no frame */
+static bool nd_send(struct net_stack *stack, uint16_t port, uint16_t vlan, uint8_t type,
 		    uint32_t flags, const uint8_t mac[6], const struct ip_address *from,
 		    const struct ip_address *to, const struct ip_address *target)
 {
@@ -43,7 +44,7 @@ static void nd_send(struct net_stack *stack, uint16_t port, uint16_t vlan, uint8
 						 IPV6_HEADER + ND_LENGTH + OPTION_LENGTH, &ip);
 
 	if (frame == NULL)
-		return;
+		return false;
 	net_ipv6_header(ip, from, to, PROTOCOL_ICMPV6, 255, ND_LENGTH + OPTION_LENGTH);
 	p = ip + IPV6_HEADER;
 	p[0] = type;
@@ -58,20 +59,21 @@ static void nd_send(struct net_stack *stack, uint16_t port, uint16_t vlan, uint8
 							   ND_LENGTH + OPTION_LENGTH),
 					   p, ND_LENGTH + OPTION_LENGTH));
 	net_transmit(stack, frame);
+	return true;
 }
 
-void nd_solicit(struct net_stack *stack, const struct neighbour *n)
+bool nd_solicit(struct net_stack *stack, const struct neighbour *n)
 {
 	struct ip_address group = solicited_node(&n->address);
 	uint8_t mac[6];
 
 	if (n->state == NEIGHBOUR_PROBE) { /* RFC 4861, 7.3.3: unicast */
-		nd_send(stack, n->port, n->vlan, ND_SOLICITATION, 0, n->mac, &n->source,
-			&n->address, &n->address);
-		return;
+		return nd_send(stack, n->port, n->vlan, ND_SOLICITATION, 0, n->mac, &n->source,
+			       &n->address, &n->address);
 	}
 	multicast_mac(&group, mac);
-	nd_send(stack, n->port, n->vlan, ND_SOLICITATION, 0, mac, &n->source, &group, &n->address);
+	return nd_send(stack, n->port, n->vlan, ND_SOLICITATION, 0, mac, &n->source, &group,
+		       &n->address);
 }
 
 void nd_announce(struct net_stack *stack, const struct local_address *own)

@@ -228,13 +228,22 @@ void neighbour_restamp(struct neighbour_table *table)
 	}
 }
 
+static bool request(struct net_stack *stack, const struct neighbour *n)
+{
+	return ip_is_v4(&n->address) ? arp_request(stack, n) : nd_solicit(stack, n);
+}
+
+/* Where there is no frame to ask with, one that waits is given up for it: it would come again, and
+ * could never leave. What was not asked is no try: silence says nothing then. */
 static void ask(struct net_stack *stack, struct neighbour *n)
 {
-	n->tries++;
-	if (ip_is_v4(&n->address))
-		arp_request(stack, n);
-	else
-		nd_solicit(stack, n);
+	bool asked = request(stack, n);
+
+	if (!asked && n->queued > 0) {
+		frame_free(stack->settings.frames, n->queue[--n->queued]);
+		asked = request(stack, n);
+	}
+	n->tries += asked;
 }
 
 static void arm(struct net_stack *stack, struct neighbour *n, uint64_t after_us)

@@ -125,13 +125,13 @@ void net_ipv6_header(uint8_t *to, const struct ip_address *source,
 /* --- arp.c, nd.c --- */
 void arp_input(struct net_stack *stack, const struct frame *frame, uint16_t vlan,
 	       const uint8_t *packet, uint16_t length, bool *others);
-/* Ask who has `address`; unicast to mac when it is known. */
-void arp_request(struct net_stack *stack, const struct neighbour *neighbour);
+/* Ask who has `address`; unicast to mac when it is known. @return false: no frame to ask with */
+bool arp_request(struct net_stack *stack, const struct neighbour *neighbour);
 void arp_announce(struct net_stack *stack, const struct local_address *own);
 /* Who asks for one of our addresses is answered, within a limit (counted). */
 bool net_may_answer_link(struct net_stack *stack);
 void nd_input(struct net_stack *stack, const struct net_packet *packet, bool *others);
-void nd_solicit(struct net_stack *stack, const struct neighbour *neighbour);
+bool nd_solicit(struct net_stack *stack, const struct neighbour *neighbour);
 void nd_announce(struct net_stack *stack, const struct local_address *own);
 
 /* --- mld.c --- */

@@ -292,6 +292,66 @@ static void others_that_give_way_void_no_path(void **state)
 	harness_destroy(h);
 }
 
+#define FRAMES 8u
+
+static unsigned hold(struct harness *h, struct frame *held[FRAMES], unsigned keep)
+{
+	unsigned count = 0;
+
+	while (sim_frame_pool_in_use(h->frames) + keep < FRAMES)
+		held[count++] = frame_alloc(sim_frame_pool_interface(h->frames));
+	return count;
+}
+
+static void release(struct harness *h, struct frame *held[FRAMES], unsigned count)
+{
+	while (count > 0)
+		frame_free(sim_frame_pool_interface(h->frames), held[--count]);
+}
+
+/* A SYN that waits for the neighbour must not hold the frame that the question needs. */
+static void the_last_frame_asks_and_does_not_wait(void **state)
+{
+	for (unsigned family = 0; family < 2; family++) {
+		struct harness *h = quiet(&(struct harness_options){
+			.seed = 1, .frames = FRAMES, .v6 = family, .connections = 4});
+		struct frame *held[FRAMES];
+		unsigned count = hold(h, held, 1);
+		struct harness_connection *c = harness_connect(h, 25);
+		uint8_t packet[2048];
+
+		assert_non_null(c);
+		assert_int_equal(harness_take(h, packet), 0); /* asked, and answered */
+		harness_advance(h, 1100000);
+		assert_true(harness_take(h, packet) > 0);
+		assert_false(c->closed);
+		release(h, held, count);
+		harness_destroy(h);
+	}
+}
+
+static void a_question_for_which_there_was_no_frame_is_no_failure(void **state)
+{
+	for (unsigned family = 0; family < 2; family++) {
+		struct harness *h = quiet(&(struct harness_options){
+			.seed = 1, .frames = FRAMES, .v6 = family, .connections = 4});
+		struct harness_connection *c = harness_connect(h, 25);
+		struct frame *held[FRAMES];
+		uint8_t packet[2048];
+		unsigned count;
+
+		assert_true(harness_take_frame(h, packet) > 0); /* asked once, without an answer */
+		count = hold(h, held, 0);
+		harness_advance(h, 15000000);
+		assert_false(c->closed);
+		release(h, held, count);
+		harness_advance(h, 10000000);
+		assert_true(harness_take(h, packet) > 0);
+		assert_false(c->closed);
+		harness_destroy(h);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -303,6 +363,8 @@ int main(void)
 		cmocka_unit_test(
 			a_connection_whose_neighbour_gave_way_asks_anew_and_sends_to_no_other),
 		cmocka_unit_test(others_that_give_way_void_no_path),
+		cmocka_unit_test(the_last_frame_asks_and_does_not_wait),
+		cmocka_unit_test(a_question_for_which_there_was_no_frame_is_no_failure),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
