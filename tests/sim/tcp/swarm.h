@@ -191,6 +191,7 @@ struct swarm_limits {
 struct swarm_hoard {
 	struct frame **frames;
 	uint32_t frame_count;
+	uint32_t frames_wanted; /* the port lends some of them out */
 	struct chunk_list chunks;
 	uint32_t chunk_count;
 	struct swarm_limits limits; /* the pools' own */

@@ -158,6 +158,7 @@ static void famine_begin(struct swarm *swarm, struct swarm_happening *happening)
 		swarm_fail(swarm, "no memory");
 	while (sim_frame_pool_in_use(host->frames) + keep_frames < host->options.frames)
 		hoard->frames[hoard->frame_count++] = frame_alloc(frames);
+	hoard->frames_wanted = hoard->frame_count;
 	while (chunk_pool_available(host->chunks) > keep_chunks) {
 		chunk_list_push(&hoard->chunks, chunk_alloc(host->chunks));
 		hoard->chunk_count++;

@@ -279,6 +279,9 @@ static void on_closed(void *user, tcp_handle handle, enum tcp_close_reason reaso
 	if (side->done || side->handle != handle)
 		swarm_fail(side->swarm, "flow %u %s: on_closed out of turn", side->flow->id,
 			   side_name(side));
+	/* Who has no frames cannot say that he is there (ARP, ND). */
+	if (reason == TCP_UNREACHABLE && peer_of(side)->host->hoard.frames_wanted > 0)
+		side->flow->disturbed = true;
 	side_done(side, reason);
 }
 

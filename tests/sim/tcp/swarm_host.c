@@ -207,6 +207,21 @@ void swarm_host_turn(struct swarm_host *host)
 	}
 }
 
+/* In a famine the frames that lie in the port's receive queue still are there. */
+static struct frame *receive_frame(struct swarm_host *host)
+{
+	struct frame_pool *pool = sim_frame_pool_interface(host->frames);
+	struct swarm_hoard *hoard = &host->hoard;
+	struct frame *frame = frame_alloc(pool);
+
+	if (frame == NULL && hoard->frame_count > 0)
+		return hoard->frames[--hoard->frame_count];
+	while (frame != NULL && hoard->frame_count < hoard->frames_wanted &&
+	       sim_frame_pool_in_use(host->frames) < host->options.frames)
+		hoard->frames[hoard->frame_count++] = frame_alloc(pool);
+	return frame;
+}
+
 static void give(struct swarm_host *host, const uint8_t *data, size_t size)
 {
 	size_t l2 = host->swarm->options.vlan != 0 ? 18 : 14;
@@ -214,7 +229,7 @@ static void give(struct swarm_host *host, const uint8_t *data, size_t size)
 
 	if (host->port_gone || (host->options.strict_mtu && size > host->port.mtu + l2))
 		return;
-	frame = frame_alloc(sim_frame_pool_interface(host->frames));
+	frame = receive_frame(host);
 	if (frame == NULL)
 		return; /* the port has nowhere to put it */
 	memcpy(frame->data, data, size);
