@@ -36,3 +36,26 @@ bool steering_check(struct steering_check *check, enum nic_steering way,
 		 nic_steering_name(way), missed, all);
 	return false;
 }
+
+bool steering_retry_due(struct steering_check *check, enum nic_steering way, bool link_up,
+			unsigned adopted, const struct net_arrivals *now, uint64_t now_us)
+{
+	bool asked = adopted != check->adopted;
+
+	/* A link that is not up yet at the start has lost nothing. */
+	if (link_up && !check->link_was_up && check->link_seen)
+		check->due = true;
+	check->link_seen |= link_up;
+	check->link_was_up = link_up;
+	check->adopted = adopted;
+	if (asked && way != NIC_STEERING_RSS_KEY) /* the best holds: a reload disturbs nothing */
+		check->due = true;
+	else if (!check->due || now_us < check->tried_us + STEERING_RETRY_US)
+		return false;
+	if (!link_up || way == NIC_STEERING_ONE_QUEUE)
+		return false;
+	check->due = false;
+	check->tried_us = now_us;
+	check->judged = *now;
+	return true;
+}

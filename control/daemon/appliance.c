@@ -507,6 +507,27 @@ void appliance_arrivals(const struct appliance *appliance, unsigned port, struct
 						     (uint16_t)port));
 }
 
+/* All ways of steering again, when a reload or the link's return gives reason to. */
+static void retry_steering(struct appliance *appliance, unsigned port,
+			   struct nic_port_information *info, const struct net_arrivals *arrivals)
+{
+	unsigned adopted = atomic_load_explicit(&appliance->adoptions, memory_order_relaxed);
+	bool up = nic_port_link_is_up(appliance->ports[port]);
+	enum nic_steering before = info->steering;
+	struct mr_now now;
+
+	clock_read(&now);
+	if (!steering_retry_due(&appliance->steering[port], before, up, adopted, arrivals,
+				now.mono_us) ||
+	    !nic_port_steering_retry(appliance->ports[port]))
+		return;
+	nic_port_information(appliance->ports[port], info);
+	if (info->steering != before)
+		log_info("ports", "port %s: steering tried again: %s instead of %s (%s)",
+			 info->name, nic_steering_name(info->steering), nic_steering_name(before),
+			 info->steering_reason);
+}
+
 static void check_steering(struct appliance *appliance)
 {
 	for (unsigned p = 0; p < appliance->port_count; p++) {
@@ -516,6 +537,7 @@ static void check_steering(struct appliance *appliance)
 
 		nic_port_information(appliance->ports[p], &info);
 		appliance_arrivals(appliance, p, &arrivals);
+		retry_steering(appliance, p, &info, &arrivals);
 		if (steering_check(&appliance->steering[p], info.steering, &arrivals, reason))
 			continue;
 		nic_port_steering_failed(appliance->ports[p], reason);
@@ -666,6 +688,7 @@ static int adopt(struct appliance *appliance, struct configuration *next, json_t
 	certificate_set_free(appliance->certificates);
 	appliance->certificates = certificates;
 	appliance->revision++;
+	atomic_fetch_add_explicit(&appliance->adoptions, 1, memory_order_relaxed);
 	code = wait_for_adoption(appliance);
 	if (code < 0) {
 		log_error("config", "revision %llu is adopted, but not by every worker in time",

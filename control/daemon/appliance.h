@@ -46,6 +46,7 @@ struct appliance {
 	struct configuration *configuration; /**< the one in force */
 	struct configuration *started_with;  /**< ports, workers and memory are as this says */
 	uint64_t revision;
+	atomic_uint adoptions;	/**< reloads that were adopted since the start */
 	uint64_t configured_us; /**< wall clock of the last successful load */
 	uint64_t started_us;	/**< wall clock */
 	pthread_mutex_t lock;	/**< reload */

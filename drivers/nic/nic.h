@@ -96,6 +96,13 @@ void nic_port_information(const struct nic_port *port, struct nic_port_informati
 /** Packets do not arrive as the way in use promises: take the next one (a hand-off ring promises
  * nothing). One thread at a time, while workers run. */
 void nic_port_steering_failed(struct nic_port *port, const char *reason);
+/**
+ * Try all ways anew, the best first: what did not hold may hold since the link came back or the
+ * operator mended something. As nic_port_steering_failed. @return false: one queue needs no way
+ */
+bool nic_port_steering_retry(struct nic_port *port);
+/** From any thread. */
+bool nic_port_link_is_up(const struct nic_port *port);
 
 struct nic_port_statistics {
 	bool link_up;

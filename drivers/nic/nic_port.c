@@ -218,6 +218,13 @@ void nic_port_information(const struct nic_port *port, struct nic_port_informati
 	pthread_mutex_unlock(&p->lock);
 }
 
+bool nic_port_link_is_up(const struct nic_port *port)
+{
+	struct rte_eth_link link;
+
+	return rte_eth_link_get_nowait(port->id, &link) == 0 && link.link_status;
+}
+
 void nic_port_statistics(const struct nic_port *port, struct nic_port_statistics *out)
 {
 	struct rte_eth_stats stats;

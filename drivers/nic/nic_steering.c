@@ -3,7 +3,8 @@
  * The three ways by which packets find their owner's queue, tried in this order: the card's hash
  * under our key, masked rules, nothing (the hand-off ring of the workers). What the card says it
  * took is read back; what it does with packets is judged by the workers' counters, and
- * nic_port_steering_failed takes the next way.
+ * nic_port_steering_failed takes the next way. nic_port_steering_retry begins again at the first: a
+ * card that lost its key or table with its link takes them again.
  */
 #include "drivers/nic/port_private.h"
 
@@ -18,10 +19,8 @@
 #define OFFSET_TERM1 9 /* octets of the source address that an IPv6 owner's term comes from */
 #define OFFSET_TERM2 11
 
-static const char *no_key_because(const struct nic_port_settings *settings,
-				  const struct rte_eth_dev_info *info)
+static const char *no_key_because(const struct rte_eth_dev_info *info)
 {
-	(void)settings;
 	if (!(info->flow_type_rss_offloads & HASHES))
 		return "the device has no hash of TCP ports";
 	if (info->hash_key_size < NIC_STEERING_KEY_MIN || info->hash_key_size > NIC_RSS_KEY_MAX)
@@ -36,7 +35,7 @@ bool nic_steering_prepare(const struct nic_port_settings *settings,
 			  const struct rte_eth_dev_info *info, struct rte_eth_conf *conf,
 			  uint8_t *key, char *why)
 {
-	const char *no_key = no_key_because(settings, info);
+	const char *no_key = no_key_because(info);
 
 	why[0] = '\0';
 	if (settings->queues < 2)
@@ -208,6 +207,56 @@ void nic_steering_establish(struct nic_port *port, const struct rte_eth_dev_info
 		state_way(port, NIC_STEERING_RSS_KEY, "the device took key and table");
 	else
 		next_way(port, reason);
+}
+
+/* While the port runs. @return true: the card says that it has key and table */
+static bool set_key_again(struct nic_port *port, char *why)
+{
+	uint8_t key[NIC_RSS_KEY_MAX];
+	struct rte_eth_rss_conf conf = {.rss_key = key};
+	struct rte_eth_dev_info info;
+	const char *no_key;
+	int code = rte_eth_dev_info_get(port->id, &info);
+
+	if (code != 0) {
+		snprintf(why, NIC_REASON_TEXT, "the device does not answer: %s",
+			 rte_strerror(-code));
+		return false;
+	}
+	no_key = no_key_because(&info);
+	if (no_key) {
+		snprintf(why, NIC_REASON_TEXT, "%s", no_key);
+		return false;
+	}
+	nic_steering_key(key, info.hash_key_size);
+	conf.rss_key_len = info.hash_key_size;
+	conf.rss_hf = HASHES & info.flow_type_rss_offloads;
+	code = rte_eth_dev_rss_hash_update(port->id, &conf);
+	if (code != 0) {
+		snprintf(why, NIC_REASON_TEXT, "the device took no hash key while it runs: %s",
+			 rte_strerror(-code));
+		return false;
+	}
+	return establish_key(port, &info, why);
+}
+
+bool nic_port_steering_retry(struct nic_port *port)
+{
+	struct nic_port_information now;
+	char why[NIC_REASON_TEXT] = "";
+	bool keyed;
+
+	nic_port_information(port, &now);
+	if (now.steering == NIC_STEERING_ONE_QUEUE)
+		return false;
+	keyed = set_key_again(port, why);
+	/* Rules stand before the hash, and those of before may be gone with the link. */
+	nic_steering_remove(port);
+	if (keyed)
+		state_way(port, NIC_STEERING_RSS_KEY, "the device took key and table again");
+	else
+		next_way(port, why);
+	return true;
 }
 
 void nic_port_steering_failed(struct nic_port *port, const char *reason)

@@ -189,6 +189,54 @@ static void rules_are_judged_by_the_connections_that_they_steer(void **state)
 	assert_false(steering_check(&check, NIC_STEERING_FLOW_RULES, &now, reason));
 }
 
+static void a_reload_tries_again_what_is_not_the_best_way(void **state)
+{
+	struct steering_check check = {0};
+	struct net_arrivals now = {.home = 5000, .elsewhere = 5000};
+	char reason[128];
+
+	assert_false(steering_retry_due(&check, NIC_STEERING_HAND_OFF, true, 0, &now, 1));
+	assert_true(steering_retry_due(&check, NIC_STEERING_HAND_OFF, true, 1, &now, 2));
+	assert_false(steering_retry_due(&check, NIC_STEERING_HAND_OFF, true, 1, &now, 3));
+	/* What came before is not held against it. */
+	now.home += STEERING_SAMPLE;
+	assert_true(steering_check(&check, NIC_STEERING_RSS_KEY, &now, reason));
+	assert_false(steering_retry_due(&check, NIC_STEERING_RSS_KEY, true, 2, &now, 4));
+	assert_true(steering_retry_due(&check, NIC_STEERING_FLOW_RULES, true, 3, &now, 5));
+	assert_false(steering_retry_due(&check, NIC_STEERING_ONE_QUEUE, true, 4, &now, 6));
+}
+
+static void a_reload_while_the_link_is_down_waits_for_it(void **state)
+{
+	struct steering_check check = {0};
+	struct net_arrivals now = {0};
+
+	assert_false(steering_retry_due(&check, NIC_STEERING_HAND_OFF, false, 1, &now, 1));
+	assert_true(steering_retry_due(&check, NIC_STEERING_HAND_OFF, true, 1, &now,
+				       STEERING_RETRY_US));
+}
+
+static void a_link_that_comes_back_has_every_way_tried_again_once_a_minute(void **state)
+{
+	struct steering_check check = {0};
+	struct net_arrivals now = {0};
+	uint64_t at = 100 * US_PER_S;
+	unsigned tried = 0;
+
+	/* Up for the first time: nothing was lost. */
+	assert_false(steering_retry_due(&check, NIC_STEERING_RSS_KEY, false, 0, &now, at));
+	assert_false(steering_retry_due(&check, NIC_STEERING_RSS_KEY, true, 0, &now, at));
+	assert_false(steering_retry_due(&check, NIC_STEERING_RSS_KEY, false, 0, &now, at));
+	assert_true(steering_retry_due(&check, NIC_STEERING_RSS_KEY, true, 0, &now, at));
+	for (unsigned second = 1; second <= 600; second++) {
+		bool up = second % 2 != 0; /* flapping */
+
+		at += US_PER_S;
+		tried += steering_retry_due(&check, NIC_STEERING_HAND_OFF, up, 0, &now, at);
+	}
+	assert_in_range(tried, 9, 10);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -199,6 +247,9 @@ int main(void)
 		cmocka_unit_test(a_way_that_holds_is_kept),
 		cmocka_unit_test(a_hash_that_lies_is_found_out),
 		cmocka_unit_test(rules_are_judged_by_the_connections_that_they_steer),
+		cmocka_unit_test(a_reload_tries_again_what_is_not_the_best_way),
+		cmocka_unit_test(a_reload_while_the_link_is_down_waits_for_it),
+		cmocka_unit_test(a_link_that_comes_back_has_every_way_tried_again_once_a_minute),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
