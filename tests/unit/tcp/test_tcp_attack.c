@@ -184,32 +184,6 @@ static void duplicate_acks_without_sack_release_no_more_than_was_sent(void **sta
 	dialog_end(&d);
 }
 
-static void sack_panic_costs_a_bounded_number_of_records(void **state)
-{
-	struct offer offer = {.sack = true, .scale = -1, .mss = 48};
-	struct harness_options options = {.chunks = 2048};
-	struct dialog d = connected(&options, &offer);
-	uint32_t total = 0;
-
-	harness_send(d.c, bytes, sizeof(bytes));
-	for (unsigned i = 0; i < 2000; i++) {
-		uint32_t block[4][2];
-
-		while (dialog_take(&d))
-			if (d.s.seq + d.s.length - d.ack > total)
-				total = d.s.seq + d.s.length - d.ack;
-		for (unsigned j = 0; j < 4; j++) {
-			block[j][0] = 216 * ((i * 4 + j) % 100 * 2 + 1);
-			block[j][1] = block[j][0] + 216;
-		}
-		acks(&d, 0, 4, (const uint32_t(*)[2])block);
-		harness_advance(d.h, 1000);
-	}
-	assert_false(d.c->closed);
-	harness_abort(d.c);
-	dialog_end(&d);
-}
-
 static void rst_answers_are_rate_limited(void **state)
 {
 	struct dialog d;
@@ -401,7 +375,6 @@ int main(void)
 		cmocka_unit_test(an_optimistic_ack_moves_nothing),
 		cmocka_unit_test(ack_division_gains_no_window),
 		cmocka_unit_test(duplicate_acks_without_sack_release_no_more_than_was_sent),
-		cmocka_unit_test(sack_panic_costs_a_bounded_number_of_records),
 		cmocka_unit_test(rst_answers_are_rate_limited),
 		cmocka_unit_test(a_syn_flood_does_not_touch_what_is_open),
 		cmocka_unit_test(

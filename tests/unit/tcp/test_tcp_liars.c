@@ -34,34 +34,81 @@ static struct tcp_information information(const struct dialog *d)
 	return i;
 }
 
-/* CVE-2019-11477, -11478: the work of an ACK is bounded by what is in flight. */
-static void sack_panic_a_connection_has_at_most_4096_segments_in_flight(void **state)
+/* As many tiny segments as one may have are in flight. */
+static struct dialog very_much_in_flight(unsigned *segments)
 {
 	static const uint8_t much[4000000];
 	struct offer offer = {.sack = true, .scale = 14, .mss = 48};
 	struct harness_options options = {.seed = 1, .chunks = 20000, .connections = 4096};
 	struct dialog d = connected(&options, &offer);
-	uint32_t end = d.ack;
-	unsigned unacknowledged = 0;
 
 	harness_send(d.c, much, sizeof(much));
-	for (unsigned round = 0; round < 12; round++) {
-		struct script_segment ack = dialog_base(&d, A);
+	for (unsigned round = 0;; round++) {
+		uint32_t end = d.ack;
 
-		unacknowledged = 0;
+		*segments = 0;
 		while (dialog_take(&d)) {
 			end = d.s.seq + d.s.length;
-			unacknowledged++;
+			++*segments;
 		}
-		if (round == 11)
-			break;
 		harness_advance(d.h, 10000);
-		ack.ack = end;
-		script_feed(d.h, &ack);
+		if (round == 11)
+			return d;
+		d.ack = end;
+		says(&d, A);
 	}
+}
+
+/* CVE-2019-11477, -11478. */
+static void sack_panic_a_connection_has_at_most_4096_segments_in_flight(void **state)
+{
+	unsigned segments;
+	struct dialog d = very_much_in_flight(&segments);
+
 	assert_true(information(&d).cwnd_bytes > 5000 * 216);
-	assert_int_equal(unacknowledged, 4096);
+	assert_int_equal(segments, 4096);
 	harness_abort(d.c);
+	dialog_end(&d);
+}
+
+static void sack_panic_an_ack_does_not_walk_over_all_that_is_in_flight(void **state)
+{
+	unsigned segments;
+	struct dialog d = very_much_in_flight(&segments);
+	uint64_t before = counters(&d)->tcp_board_steps;
+
+	for (uint32_t i = 0; i < 500; i++) { /* holes everywhere, and nothing acknowledged */
+		uint32_t block[4][2];
+
+		for (uint32_t j = 0; j < 4; j++) {
+			block[j][0] = 216 * (1 + (i * 4 + j) * 1237 % 2000 * 2);
+			block[j][1] = block[j][0] + 216;
+		}
+		acks(&d, 0, 4, (const uint32_t(*)[2])block);
+		while (dialog_take(&d))
+			;
+		harness_advance(d.h, 10);
+	}
+	/* What is found lost is found once; a walk each would be 2,000,000 steps and more. */
+	assert_in_range(counters(&d)->tcp_board_steps - before, 1, 200000);
+	harness_abort(d.c);
+	dialog_end(&d);
+}
+
+static void what_was_lost_and_was_not_by_turns_is_believed_once_in_a_window(void **state)
+{
+	struct dialog d = ten_in_flight(&with_sack);
+
+	acks(&d, 0, 1, (const uint32_t[][2]){{MSS, 4 * MSS}});
+	hears(&d, A, 0, MSS);
+	acks(&d, 2 * MSS, 1, (const uint32_t[][2]){{0, MSS}});
+	assert_int_equal(counters(&d)->tcp_spurious, 1);
+	acks(&d, 4 * MSS, 1, (const uint32_t[][2]){{5 * MSS, 9 * MSS}});
+	hears(&d, A, 4 * MSS, MSS);
+	assert_int_equal(counters(&d)->tcp_fast_recovery, 2);
+	acks(&d, 5 * MSS, 1, (const uint32_t[][2]){{4 * MSS, 5 * MSS}});
+	assert_int_equal(counters(&d)->tcp_dsack, 2);
+	assert_int_equal(counters(&d)->tcp_spurious, 1);
 	dialog_end(&d);
 }
 
@@ -267,6 +314,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sack_panic_a_connection_has_at_most_4096_segments_in_flight),
+		cmocka_unit_test(sack_panic_an_ack_does_not_walk_over_all_that_is_in_flight),
+		cmocka_unit_test(what_was_lost_and_was_not_by_turns_is_believed_once_in_a_window),
 		cmocka_unit_test(a_block_over_a_part_of_a_segment_says_nothing_of_the_whole),
 		cmocka_unit_test(a_block_that_begins_before_the_ack_is_not_believed),
 		cmocka_unit_test(a_d_sack_about_what_was_never_sent_or_long_ago_is_none),

@@ -133,6 +133,30 @@ static void rfc_8985_6_2_step_2_an_answer_too_soon_says_nothing_of_the_retransmi
 	dialog_end(&d);
 }
 
+static void rfc_8985_6_2_step_2_nor_does_an_answer_with_an_older_echo(void **state)
+{
+	struct dialog d = measured(&full);
+	struct script_segment ack;
+	uint32_t echo, mss = MSS - 12;
+
+	harness_send(d.c, bytes, 10 * mss);
+	assert_int_equal(heard(&d), 10);
+	echo = d.ts_ecr;
+	harness_advance(d.h, 50000);
+	acks(&d, 0, 1, (const uint32_t[][2]){{2 * mss, 5 * mss}});
+	assert_int_equal(heard(&d), 2);
+	harness_advance(d.h, 60000);
+	d.ts_ecr = echo;
+	ack = dialog_base(&d, A);
+	ack.ack += mss;
+	ack.sacks = 1;
+	ack.sack[0][0] = d.ack + 2 * mss;
+	ack.sack[0][1] = d.ack + 5 * mss;
+	script_feed(d.h, &ack);
+	assert_int_equal(heard(&d), 0);
+	dialog_end(&d);
+}
+
 static void rfc_8985_6_2_step_4_sixteen_recoveries_forget_the_wider_window(void **state)
 {
 	struct dialog d = measured(&with_sack);
@@ -215,6 +239,7 @@ int main(void)
 		cmocka_unit_test(rfc_6928_2_the_initial_window_of_larger_segments_is_14600_octets),
 		cmocka_unit_test(
 			rfc_8985_6_2_step_2_an_answer_too_soon_says_nothing_of_the_retransmission),
+		cmocka_unit_test(rfc_8985_6_2_step_2_nor_does_an_answer_with_an_older_echo),
 		cmocka_unit_test(rfc_8985_6_2_step_4_sixteen_recoveries_forget_the_wider_window),
 		cmocka_unit_test(rfc_8985_6_3_a_timeout_leaves_what_was_sent_lately_in_flight),
 		cmocka_unit_test(rfc_8985_7_2_a_flight_has_one_tail_probe),
