@@ -168,12 +168,12 @@ unsigned tcp_sack_blocks(const struct tcp_layer *layer, const struct tcb *tcb, u
 int send_queue_append(struct tcp_layer *layer, struct tcb *tcb, const uint8_t *data, size_t size);
 /* Release what lies before snd_una. */
 void send_queue_release(struct tcp_layer *layer, struct tcb *tcb);
-/* Copy [seq, seq + size) and add it to a checksum. @return the sum */
 /* The chunk with `seq`, which was not sent before; NULL: not queued (it is the FIN). */
 const struct chunk *send_queue_seek(const struct tcp_layer *layer, const struct tcb *tcb,
 				    uint32_t seq);
+/* Copy [seq, seq + size). @param sum whether its checksum is wanted @return the sum, or 0 */
 uint64_t send_queue_copy(const struct tcp_layer *layer, const struct tcb *tcb, uint32_t seq,
-			 uint8_t *to, uint32_t size, uint64_t sum);
+			 uint8_t *to, uint32_t size, bool sum);
 void send_queue_free(struct tcp_layer *layer, struct tcb *tcb);
 
 /* --- flight.c --- */

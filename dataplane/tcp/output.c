@@ -174,13 +174,14 @@ static void after_emit(struct net_stack *stack, struct tcb *tcb, uint8_t flags)
 bool tcp_emit(struct net_stack *stack, struct tcb *tcb, const struct net_path *path, uint32_t seq,
 	      uint32_t length, uint8_t flags)
 {
-	uint8_t options[OPTIONS_MAX];
+	uint8_t options[OPTIONS_MAX] = {0};
 	bool syn = (flags & TCP_SYN) != 0;
 	unsigned room = length == 0 ? OPTIONS_MAX : 0;
 	unsigned size, header;
 	struct frame *frame;
+	uint64_t sum = 0;
+	bool port_sums;
 	uint16_t window;
-	uint64_t sum;
 	uint8_t *p;
 
 	/* SACK blocks ride on data only where the segment is not full. */
@@ -199,10 +200,12 @@ bool tcp_emit(struct net_stack *stack, struct tcb *tcb, const struct net_path *p
 		flags |= TCP_ECE;
 	put_header(p, tcb->local_port, tcb->remote_port, seq,
 		   (flags & TCP_ACK) != 0 ? tcb->rcv_nxt : 0, header, flags, window);
-	memcpy(p + TCP_HEADER, options, size);
-	sum = checksum_add(0, p, header);
+	memcpy(p + TCP_HEADER, options, OPTIONS_MAX); /* every frame has room; data goes over it */
+	port_sums = stack->settings.offloads[frame->port].tx_tcp_checksum;
 	if (length != 0)
-		sum = send_queue_copy(stack->tcp, tcb, seq, p + header, length, sum);
+		sum = send_queue_copy(stack->tcp, tcb, seq, p + header, length, !port_sums);
+	if (!port_sums)
+		sum = checksum_add(sum, p, header);
 	finish_checksum(stack, frame, &tcb->local, &tcb->remote, p, header + length, sum);
 	net_frame_send(stack, path, &tcb->local, frame);
 	after_emit(stack, tcb, flags);

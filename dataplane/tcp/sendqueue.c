@@ -74,7 +74,7 @@ const struct chunk *send_queue_seek(const struct tcp_layer *layer, const struct 
 }
 
 uint64_t send_queue_copy(const struct tcp_layer *layer, const struct tcb *tcb, uint32_t seq,
-			 uint8_t *to, uint32_t size, uint64_t sum)
+			 uint8_t *to, uint32_t size, bool sum)
 {
 	struct tcb_flight *flight = tcb_flight(layer, tcb);
 	const struct chunk *c = flight->resend_from;
@@ -85,8 +85,8 @@ uint64_t send_queue_copy(const struct tcp_layer *layer, const struct tcb *tcb, u
 	assert(c != NULL);
 	while (seq_le(c->mark + c->length, seq))
 		c = c->next;
-	if (c->mark + c->length - seq >= size)
-		return checksum_copy(sum, to, c->data + (seq - c->mark), size);
+	if (sum && c->mark + c->length - seq >= size)
+		return checksum_copy(0, to, c->data + (seq - c->mark), size);
 	while (done < size) {
 		uint32_t offset = seq + done - c->mark;
 		uint32_t part = c->length - offset;
@@ -97,7 +97,7 @@ uint64_t send_queue_copy(const struct tcp_layer *layer, const struct tcb *tcb, u
 		done += part;
 		c = c->next;
 	}
-	return checksum_add(sum, to, size);
+	return sum ? checksum_add(0, to, size) : 0;
 }
 
 void send_queue_free(struct tcp_layer *layer, struct tcb *tcb)

@@ -49,13 +49,22 @@ void tcp_table_free(struct tcp_table *table)
 uint64_t tcp_tuple_hash(const struct hash_key *key, const struct ip_address *local,
 			uint16_t local_port, const struct ip_address *remote, uint16_t remote_port)
 {
+	uint64_t ports = (uint64_t)local_port << 16 | remote_port;
 	uint64_t words[5];
 	uint64_t hash;
 
-	memcpy(words, local->bytes, 16);
-	memcpy(words + 2, remote->bytes, 16);
-	words[4] = (uint64_t)local_port << 16 | remote_port;
-	hash = hash_words(key, words, 5);
+	if (ip_is_v4(local) &&
+	    ip_is_v4(remote)) { /* two words say it; their number is hashed too */
+		memcpy(words, local->bytes + 12, 4);
+		memcpy((uint8_t *)words + 4, remote->bytes + 12, 4);
+		words[1] = ports;
+		hash = hash_words(key, words, 2);
+	} else {
+		memcpy(words, local->bytes, 16);
+		memcpy(words + 2, remote->bytes, 16);
+		words[4] = ports;
+		hash = hash_words(key, words, 5);
+	}
 	return hash != 0 ? hash : 1;
 }
 
