@@ -247,7 +247,8 @@ static void on_send_room(void *user, tcp_handle handle, size_t room)
 		return;
 	for (uint32_t i = 0; i < n; i++)
 		bytes[i] = swarm_stream_byte(side->key, side->sent + i);
-	if (tcp_send(side->host->stack, handle, bytes, n) != 0) { /* no chunk: later again */
+	if (tcp_send(side->host->stack, handle, bytes, n) != 0) { /* no chunks: less, and later */
+		side->write_max = (n + 1) / 2;
 		side->write_us = now_us(side) + RETRY_US;
 		return;
 	}
