@@ -131,6 +131,8 @@ static inline void acks(struct dialog *d, uint32_t bytes, unsigned sacks,
 		assert_int_equal((int32_t)((d)->s.ack - (d)->seq), (relative_)); \
 	} while (0)
 
+static const struct harness_options v4 = {.seed = 1};
+
 static inline void dialog_begin(struct dialog *d, const struct harness_options *options,
 				const struct offer *offer)
 {
@@ -154,22 +156,39 @@ static inline struct script_segment dialog_syn(struct dialog *d, uint8_t flags)
 	return syn;
 }
 
-/* The peer connects to port 25. */
-static inline struct dialog accepted(const struct harness_options *options,
-				     const struct offer *offer)
+/* The stack listens on port 25. */
+static inline struct dialog listening(const struct harness_options *options,
+				      const struct offer *offer)
 {
-	struct script_segment syn;
 	struct dialog d;
 
 	dialog_begin(&d, options, offer);
 	harness_listen(d.h, 25);
-	syn = dialog_syn(&d, S);
+	return d;
+}
+
+/* The peer has sent its SYN to port 25, and has the answer. */
+static inline struct dialog syn_answered(const struct harness_options *options,
+					 const struct offer *offer)
+{
+	struct dialog d = listening(options, offer);
+	struct script_segment syn = dialog_syn(&d, S);
+
 	script_feed(d.h, &syn);
 	d.seq++;
 	assert_true(dialog_take(&d));
 	assert_int_equal(d.s.flags, S | A);
 	assert_int_equal(d.s.ack, d.seq);
 	d.ack = d.s.seq + 1;
+	return d;
+}
+
+/* The peer connects to port 25. */
+static inline struct dialog accepted(const struct harness_options *options,
+				     const struct offer *offer)
+{
+	struct dialog d = syn_answered(options, offer);
+
 	says(&d, A);
 	hears_nothing(&d);
 	d.c = d.h->accepted;
@@ -192,17 +211,31 @@ static inline struct dialog connecting(const struct harness_options *options,
 	return d;
 }
 
-static inline struct dialog connected(const struct harness_options *options,
-				      const struct offer *offer)
+/* The peer's SYN-ACK comes after so long. */
+static inline struct dialog connected_after(const struct harness_options *options,
+					    const struct offer *offer, uint64_t rtt_us)
 {
 	struct dialog d = connecting(options, offer);
 	struct script_segment syn = dialog_syn(&d, S | A);
 
+	harness_advance(d.h, rtt_us);
 	script_feed(d.h, &syn);
 	d.seq++;
 	hears(&d, A, 0, 0);
 	assert_true(d.c->connected);
 	return d;
+}
+
+static inline struct dialog connected(const struct harness_options *options,
+				      const struct offer *offer)
+{
+	return connected_after(options, offer, 0);
+}
+
+/* A first round trip of 50 ms, so that the timers are known: srtt 50 ms, RTO 250 ms. */
+static inline struct dialog measured(const struct offer *offer)
+{
+	return connected_after(&v4, offer, 50000);
 }
 
 /* No connection is left; the pools are checked by harness_destroy. */
@@ -216,6 +249,14 @@ static inline const char *dialog_state(const struct dialog *d)
 	struct tcp_information i;
 
 	return tcp_information(d->h->stack, d->c->handle, &i) == 0 ? i.state : "gone";
+}
+
+static inline struct tcp_information information(const struct dialog *d)
+{
+	struct tcp_information i;
+
+	harness_information(d->c, &i);
+	return i;
 }
 
 static inline const struct net_counters *counters(const struct dialog *d)
@@ -239,7 +280,6 @@ static inline uint32_t time_waits(const struct dialog *d)
 	return g.time_wait;
 }
 
-static const struct harness_options v4 = {.seed = 1};
 static const uint8_t bytes[65536] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, [1000] = 11, [20000] = 12};
 
 #endif

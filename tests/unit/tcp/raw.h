@@ -75,18 +75,34 @@ static inline void raw_feed_between(struct dialog *d, const struct script_segmen
 	harness_feed(d->h, packet, size);
 }
 
-/* Feed an ICMP error about the stack's segment at `seq`, which was `quoted` bytes as a packet. */
-static inline void raw_feed_icmp(struct dialog *d, uint8_t type, uint8_t code, uint16_t mtu,
-				 uint32_t seq, uint16_t quoted)
+/* Length and checksums of an ICMPv4 packet whose header says how long it is. */
+static inline void raw_finish_icmp(uint8_t *icmp)
 {
-	uint8_t icmp[56] = {0x45}, *p = icmp + 20, *inner = p + 8;
+	size_t size = load16(icmp + 2);
 
-	store16(icmp + 2, 56);
+	store16(icmp + 10, 0);
+	checksum_store(icmp + 10, checksum_add(0, icmp, 20));
+	if (size < 24)
+		return;
+	store16(icmp + 22, 0);
+	checksum_store(icmp + 22, checksum_add(0, icmp + 20, size - 20));
+}
+
+#define RAW_ICMP 56u
+
+/* An ICMP error about the stack's segment at `seq`, which was `quoted` bytes as a packet. */
+static inline void raw_icmp(const struct dialog *d, uint8_t type, uint8_t code, uint16_t mtu,
+			    uint32_t seq, uint16_t quoted, uint8_t icmp[RAW_ICMP])
+{
+	uint8_t *p = icmp + 20, *inner = p + 8;
+
+	memset(icmp, 0, RAW_ICMP);
+	icmp[0] = 0x45;
+	store16(icmp + 2, RAW_ICMP);
 	icmp[8] = 64;
 	icmp[9] = PROTOCOL_ICMP;
 	store32(icmp + 12, 0x0a0000fe);
 	memcpy(icmp + 16, d->h->address.bytes + 12, 4);
-	checksum_store(icmp + 10, checksum_add(0, icmp, 20));
 	p[0] = type;
 	p[1] = code;
 	store16(p + 6, mtu);
@@ -100,8 +116,16 @@ static inline void raw_feed_icmp(struct dialog *d, uint8_t type, uint8_t code, u
 	store16(inner + 20, d->h->script_local_port);
 	store16(inner + 22, d->h->script_remote_port);
 	store32(inner + 24, seq);
-	checksum_store(p + 2, checksum_add(0, p, 36));
-	harness_feed(d->h, icmp, 56);
+	raw_finish_icmp(icmp);
+}
+
+static inline void raw_feed_icmp(struct dialog *d, uint8_t type, uint8_t code, uint16_t mtu,
+				 uint32_t seq, uint16_t quoted)
+{
+	uint8_t icmp[RAW_ICMP];
+
+	raw_icmp(d, type, code, mtu, seq, quoted, icmp);
+	harness_feed(d->h, icmp, RAW_ICMP);
 }
 
 #endif

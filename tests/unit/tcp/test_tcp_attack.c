@@ -3,7 +3,7 @@
  * Strangers and hostile peers: blind RST, SYN and data (RFC 5961), floods, optimistic ACKs, forged
  * ICMP (RFC 5927), and the bounds on what any of them costs.
  */
-#include "tests/unit/tcp/dialog.h"
+#include "tests/unit/tcp/raw.h"
 
 static void rfc_5961_challenge_acks_are_limited_per_connection(void **state)
 {
@@ -240,48 +240,20 @@ static void a_syn_flood_does_not_touch_what_is_open(void **state)
 	dialog_end(&d);
 }
 
-static size_t icmp_about(const struct dialog *d, uint8_t type, uint8_t code, uint32_t seq,
-			 uint8_t *icmp)
-{
-	uint8_t *p = icmp + 20, *inner = p + 8;
-
-	memset(icmp, 0, 56);
-	icmp[0] = 0x45;
-	store16(icmp + 2, 56);
-	icmp[8] = 64;
-	icmp[9] = PROTOCOL_ICMP;
-	store32(icmp + 12, 0x0a0000fe);
-	memcpy(icmp + 16, d->h->address.bytes + 12, 4);
-	checksum_store(icmp + 10, checksum_add(0, icmp, 20));
-	p[0] = type;
-	p[1] = code;
-	inner[0] = 0x45;
-	store16(inner + 2, 60);
-	inner[9] = PROTOCOL_TCP;
-	memcpy(inner + 12, d->h->address.bytes + 12, 4);
-	memcpy(inner + 16, d->h->peer.bytes + 12, 4);
-	store16(inner + 20, d->h->script_local_port);
-	store16(inner + 22, d->h->script_remote_port);
-	store32(inner + 24, seq);
-	checksum_store(p + 2, checksum_add(0, p, 36));
-	return 56;
-}
-
 static void rfc_5461_unreachable_ends_only_a_handshake_and_only_with_its_number(void **state)
 {
 	struct dialog d = connecting(&v4, &plain);
-	uint8_t icmp[56];
 
-	harness_feed(d.h, icmp, icmp_about(&d, 3, 1, d.ack + 5000, icmp));
+	raw_feed_icmp(&d, 3, 1, 0, d.ack + 5000, 60);
 	assert_false(d.c->closed);
-	harness_feed(d.h, icmp, icmp_about(&d, 3, 1, d.ack - 1, icmp));
+	raw_feed_icmp(&d, 3, 1, 0, d.ack - 1, 60);
 	assert_true(d.c->closed);
 	assert_int_equal(d.c->reason, TCP_UNREACHABLE);
 	dialog_end(&d);
 	d = connected(&v4, &plain);
 	harness_send(d.c, "x", 1);
 	hears(&d, A, 0, 1);
-	harness_feed(d.h, icmp, icmp_about(&d, 3, 2, d.ack, icmp));
+	raw_feed_icmp(&d, 3, 2, 0, d.ack, 60);
 	assert_false(d.c->closed);
 	assert_int_equal(counters(&d)->icmp_error_ignored, 1);
 	dialog_end(&d);
@@ -290,17 +262,12 @@ static void rfc_5461_unreachable_ends_only_a_handshake_and_only_with_its_number(
 static void truncated_icmp_errors_are_ignored(void **state)
 {
 	struct dialog d = connecting(&v4, &plain);
-	uint8_t icmp[56];
+	uint8_t icmp[RAW_ICMP];
 
-	for (uint16_t size = 20; size < 56; size++) {
-		icmp_about(&d, 3, 1, d.ack - 1, icmp);
+	for (uint16_t size = 20; size < RAW_ICMP; size++) {
+		raw_icmp(&d, 3, 1, 0, d.ack - 1, 60, icmp);
 		store16(icmp + 2, size);
-		store16(icmp + 10, 0);
-		checksum_store(icmp + 10, checksum_add(0, icmp, 20));
-		if (size >= 24) {
-			store16(icmp + 22, 0);
-			checksum_store(icmp + 22, checksum_add(0, icmp + 20, size - 20u));
-		}
+		raw_finish_icmp(icmp);
 		harness_feed(d.h, icmp, size);
 	}
 	assert_false(d.c->closed);

@@ -210,10 +210,8 @@ static void a_stranger_who_saw_no_cookie_opens_nothing(void **state)
 
 static void without_a_flood_no_ack_opens_a_connection(void **state)
 {
-	struct dialog d;
+	struct dialog d = listening(&v4, &full);
 
-	dialog_begin(&d, &v4, &full);
-	harness_listen(d.h, 25);
 	says(&d, A);
 	assert_true(dialog_take(&d));
 	assert_int_equal(d.s.flags, R);

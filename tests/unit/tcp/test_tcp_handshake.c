@@ -24,11 +24,9 @@ static void v6_syn_announces_an_mss_without_the_larger_header(void **state)
 
 static void syn_ack_offers_only_what_the_syn_offered(void **state)
 {
-	struct dialog d;
+	struct dialog d = listening(&v4, &plain);
 	struct script_segment syn;
 
-	dialog_begin(&d, &v4, &plain);
-	harness_listen(d.h, 25);
 	syn = dialog_syn(&d, S);
 	script_feed(d.h, &syn);
 	assert_true(dialog_take(&d));
@@ -121,16 +119,8 @@ static void rfc_7323_without_the_peers_scale_ours_is_off_too(void **state)
 
 static void the_first_ack_of_the_handshake_may_carry_data(void **state)
 {
-	struct script_segment syn;
-	struct dialog d;
+	struct dialog d = syn_answered(&v4, &plain);
 
-	dialog_begin(&d, &v4, &plain);
-	harness_listen(d.h, 25);
-	syn = dialog_syn(&d, S);
-	script_feed(d.h, &syn);
-	d.seq++;
-	assert_true(dialog_take(&d));
-	d.ack = d.s.seq + 1;
 	says_at(&d, A, 0, "EHLO", 4);
 	assert_non_null(d.h->accepted);
 	assert_int_equal(d.h->accepted->received_size, 4);
@@ -173,11 +163,9 @@ static void the_handshake_timeout_gives_up(void **state)
 static void a_lost_syn_ack_is_sent_again_and_given_up_in_the_end(void **state)
 {
 	struct script_segment syn;
-	struct dialog d;
+	struct dialog d = listening(&v4, &full);
 	unsigned heard = 0;
 
-	dialog_begin(&d, &v4, &full);
-	harness_listen(d.h, 25);
 	syn = dialog_syn(&d, S);
 	script_feed(d.h, &syn);
 	for (unsigned second = 0; second < 100; second++) {
@@ -196,11 +184,9 @@ static void a_lost_syn_ack_is_sent_again_and_given_up_in_the_end(void **state)
 static void a_repeated_syn_gets_the_same_syn_ack(void **state)
 {
 	struct script_segment syn;
-	struct dialog d;
+	struct dialog d = listening(&v4, &full);
 	uint32_t iss;
 
-	dialog_begin(&d, &v4, &full);
-	harness_listen(d.h, 25);
 	syn = dialog_syn(&d, S);
 	script_feed(d.h, &syn);
 	assert_true(dialog_take(&d));
@@ -294,16 +280,9 @@ static void must_10_simultaneous_open_connects(void **state)
 
 static void a_wrong_ack_in_syn_received_is_reset(void **state)
 {
-	struct script_segment syn;
-	struct dialog d;
+	struct dialog d = syn_answered(&v4, &plain);
 
-	dialog_begin(&d, &v4, &plain);
-	harness_listen(d.h, 25);
-	syn = dialog_syn(&d, S);
-	script_feed(d.h, &syn);
-	d.seq++;
-	assert_true(dialog_take(&d));
-	d.ack = d.s.seq + 1000;
+	d.ack += 999;
 	says(&d, A);
 	assert_true(dialog_take(&d));
 	assert_int_equal(d.s.flags, R);
@@ -314,17 +293,9 @@ static void a_wrong_ack_in_syn_received_is_reset(void **state)
 
 static void a_refused_connection_is_reset(void **state)
 {
-	struct script_segment syn;
-	struct dialog d;
+	struct dialog d = syn_answered(&v4, &plain);
 
-	dialog_begin(&d, &v4, &plain);
 	d.h->refuse = true;
-	harness_listen(d.h, 25);
-	syn = dialog_syn(&d, S);
-	script_feed(d.h, &syn);
-	d.seq++;
-	assert_true(dialog_take(&d));
-	d.ack = d.s.seq + 1;
 	says(&d, A);
 	hears(&d, R | A, 0, 0);
 	assert_int_equal(connections(&d), 0);
@@ -335,11 +306,9 @@ static void a_backlog_that_is_full_keeps_no_more_state(void **state)
 {
 	struct harness_options options = {.connections = 64};
 	struct script_segment syn;
-	struct dialog d;
+	struct dialog d = listening(&options, &plain);
 	unsigned answers = 0;
 
-	dialog_begin(&d, &options, &plain);
-	harness_listen(d.h, 25);
 	syn = dialog_syn(&d, S);
 	syn.to_port = 26; /* so that the neighbour is known */
 	script_feed(d.h, &syn);
@@ -360,11 +329,9 @@ static void a_backlog_that_is_full_keeps_no_more_state(void **state)
 static void rfc_6528_initial_numbers_differ_by_tuple_and_grow_with_time(void **state)
 {
 	struct script_segment syn;
-	struct dialog d;
+	struct dialog d = listening(&v4, &plain);
 	uint32_t first, other;
 
-	dialog_begin(&d, &v4, &plain);
-	harness_listen(d.h, 25);
 	syn = dialog_syn(&d, S);
 	script_feed(d.h, &syn);
 	assert_true(dialog_take(&d));

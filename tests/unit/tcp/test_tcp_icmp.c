@@ -8,50 +8,15 @@
 
 static const struct harness_options v6 = {.seed = 1, .v6 = true};
 
-/* "Host unreachable" about our SYN, as raw_feed_icmp makes it, for the test to change. */
-static size_t unreachable(const struct dialog *d, uint8_t *icmp)
-{
-	uint8_t *p = icmp + 20, *inner = p + 8;
-
-	memset(icmp, 0, 64);
-	icmp[0] = 0x45;
-	store16(icmp + 2, 56);
-	icmp[8] = 64;
-	icmp[9] = PROTOCOL_ICMP;
-	store32(icmp + 12, 0x0a0000fe);
-	memcpy(icmp + 16, d->h->address.bytes + 12, 4);
-	p[0] = 3;
-	p[1] = 1;
-	inner[0] = 0x45;
-	store16(inner + 2, 60);
-	inner[9] = PROTOCOL_TCP;
-	memcpy(inner + 12, d->h->address.bytes + 12, 4);
-	memcpy(inner + 16, d->h->peer.bytes + 12, 4);
-	store16(inner + 20, d->h->script_local_port);
-	store16(inner + 22, d->h->script_remote_port);
-	store32(inner + 24, d->ack - 1);
-	return 56;
-}
-
-static void finish(uint8_t *icmp)
-{
-	size_t size = load16(icmp + 2);
-
-	store16(icmp + 10, 0);
-	checksum_store(icmp + 10, checksum_add(0, icmp, 20));
-	store16(icmp + 22, 0);
-	checksum_store(icmp + 22, checksum_add(0, icmp + 20, size - 20));
-}
-
 enum change { NONE, ANOTHER_ADDRESS, CHECKSUM, CUT_SHORT, LATER_FRAGMENT, CHANGES };
 
 static void rfc_5927_a_damaged_or_misaddressed_error_is_ignored(void **state)
 {
 	for (enum change change = NONE; change < CHANGES; change++) {
 		struct dialog d = connecting(&v4, &plain);
-		uint8_t icmp[64];
-		size_t size = unreachable(&d, icmp);
+		uint8_t icmp[RAW_ICMP];
 
+		raw_icmp(&d, 3, 1, 0, d.ack - 1, 60, icmp); /* "host unreachable", about our SYN */
 		harness_add_address(d.h, "10.0.0.9");
 		if (change == ANOTHER_ADDRESS) /* to one of ours, about another */
 			icmp[19] = 9;
@@ -59,21 +24,13 @@ static void rfc_5927_a_damaged_or_misaddressed_error_is_ignored(void **state)
 			store16(icmp + 2, 53);
 		if (change == LATER_FRAGMENT) /* it has no ports */
 			store16(icmp + 34, 1);
-		finish(icmp);
+		raw_finish_icmp(icmp);
 		if (change == CHECKSUM)
 			icmp[22] ^= 1;
-		harness_feed(d.h, icmp, size);
+		harness_feed(d.h, icmp, RAW_ICMP);
 		assert_int_equal(d.c->closed, change == NONE);
 		dialog_end(&d);
 	}
-}
-
-static struct tcp_information information(const struct dialog *d)
-{
-	struct tcp_information i;
-
-	harness_information(d->c, &i);
-	return i;
 }
 
 static void a_report_about_a_packet_that_fits_is_ignored(void **state)

@@ -170,10 +170,8 @@ static void a_repeated_syn_is_answered_again_and_a_flood_of_it_is_not(void **sta
 {
 	struct script_segment syn;
 	unsigned heard = 0;
-	struct dialog d;
+	struct dialog d = listening(&v4, &plain);
 
-	dialog_begin(&d, &v4, &plain);
-	harness_listen(d.h, 25);
 	syn = dialog_syn(&d, S);
 	for (unsigned i = 0; i < FLOOD; i++) {
 		script_feed(d.h, &syn);

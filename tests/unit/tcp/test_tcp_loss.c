@@ -9,14 +9,6 @@
 
 #define MSS 1460
 
-static struct tcp_information information(const struct dialog *d)
-{
-	struct tcp_information i;
-
-	harness_information(d->c, &i);
-	return i;
-}
-
 static unsigned heard(struct dialog *d)
 {
 	unsigned count = 0;
@@ -24,19 +16,6 @@ static unsigned heard(struct dialog *d)
 	while (dialog_take(d))
 		count++;
 	return count;
-}
-
-/* A connection whose round trip is 50 ms. */
-static struct dialog measured(const struct offer *offer)
-{
-	struct dialog d = connecting(&v4, offer);
-	struct script_segment syn = dialog_syn(&d, S | A);
-
-	harness_advance(d.h, 50000);
-	script_feed(d.h, &syn);
-	d.seq++;
-	hears(&d, A, 0, 0);
-	return d;
 }
 
 /* Twenty segments are in flight, 50 ms old, and more are queued. */

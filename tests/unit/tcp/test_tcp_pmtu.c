@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Path MTU: reports that are believed, deferred or refused, black holes, and the way up again. */
-#include "tests/unit/tcp/dialog.h"
+#include "tests/unit/tcp/raw.h"
 
 #include "dataplane/tcp/internal.h"
 
@@ -13,38 +13,10 @@ static void drain(struct dialog *d)
 		;
 }
 
-static struct tcp_information information(const struct dialog *d)
-{
-	struct tcp_information i;
-
-	harness_information(d->c, &i);
-	return i;
-}
-
 /* Fragmentation needed, about the segment with this number in a packet of `quoted` bytes. */
 static void reports(struct dialog *d, uint32_t seq, uint16_t quoted, uint16_t mtu)
 {
-	uint8_t icmp[56] = {0x45}, *p = icmp + 20, *inner = p + 8;
-
-	store16(icmp + 2, 56);
-	icmp[8] = 64;
-	icmp[9] = PROTOCOL_ICMP;
-	store32(icmp + 12, 0x0a0000fe);
-	memcpy(icmp + 16, d->h->address.bytes + 12, 4);
-	checksum_store(icmp + 10, checksum_add(0, icmp, 20));
-	p[0] = 3;
-	p[1] = 4;
-	store16(p + 6, mtu);
-	inner[0] = 0x45;
-	store16(inner + 2, quoted);
-	inner[9] = PROTOCOL_TCP;
-	memcpy(inner + 12, d->h->address.bytes + 12, 4);
-	memcpy(inner + 16, d->h->peer.bytes + 12, 4);
-	store16(inner + 20, d->h->script_local_port);
-	store16(inner + 22, d->h->script_remote_port);
-	store32(inner + 24, seq);
-	checksum_store(p + 2, checksum_add(0, p, 36));
-	harness_feed(d->h, icmp, 56);
+	raw_feed_icmp(d, 3, 4, mtu, seq, quoted);
 }
 
 static void rfc_1191_the_first_report_is_followed_at_once(void **state)

@@ -4,22 +4,10 @@
 
 #define MSS 1460
 
-static struct dialog measured(void)
-{
-	struct dialog d = connecting(&v4, &with_sack);
-	struct script_segment syn = dialog_syn(&d, S | A);
-
-	harness_advance(d.h, 50000);
-	script_feed(d.h, &syn);
-	d.seq++;
-	hears(&d, A, 0, 0);
-	return d;
-}
-
 static void rfc_9937_6_recovery_ends_with_the_window_at_ssthresh(void **state)
 {
 	static const uint32_t second_half[][2] = {{5 * MSS, 10 * MSS}};
-	struct dialog d = measured();
+	struct dialog d = measured(&with_sack);
 	struct tcp_information i;
 
 	harness_send(d.c, bytes, 10 * MSS);

@@ -4,27 +4,6 @@
 
 #define MSS 1460u
 
-static struct tcp_information information(const struct dialog *d)
-{
-	struct tcp_information i;
-
-	harness_information(d->c, &i);
-	return i;
-}
-
-/* As connected, with a round trip of 50 ms known. */
-static struct dialog measured(const struct offer *offer)
-{
-	struct dialog d = connecting(&v4, offer);
-	struct script_segment syn = dialog_syn(&d, S | A);
-
-	harness_advance(d.h, 50000);
-	script_feed(d.h, &syn);
-	d.seq++;
-	hears(&d, A, 0, 0);
-	return d;
-}
-
 /* --- windows --- */
 static void must_1_rec_1_a_window_is_unsigned_and_of_32_bits(void **state)
 {

@@ -6,10 +6,8 @@
 static struct dialog answered(const uint8_t *options, size_t count)
 {
 	struct script_segment syn;
-	struct dialog d;
+	struct dialog d = listening(&v4, &plain);
 
-	dialog_begin(&d, &v4, &plain);
-	harness_listen(d.h, 25);
 	syn = dialog_base(&d, S);
 	raw_feed_options(&d, &syn, options, count);
 	d.seq++;
@@ -104,10 +102,8 @@ static void must_7_a_malformed_syn_is_dropped_and_the_next_is_answered(void **st
 {
 	static const uint8_t bad[][4] = {{2, 0, 5, 0xb4}, {2, 1, 5, 0xb4}, {2, 5, 5, 0xb4}};
 	struct script_segment syn;
-	struct dialog d;
+	struct dialog d = listening(&v4, &plain);
 
-	dialog_begin(&d, &v4, &plain);
-	harness_listen(d.h, 25);
 	syn = dialog_base(&d, S);
 	for (unsigned i = 0; i < 3; i++) {
 		raw_feed_options(&d, &syn, bad[i], 4);

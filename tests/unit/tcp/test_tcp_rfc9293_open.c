@@ -2,18 +2,9 @@
 /* RFC 9293, 3.5 and 3.9: opening and addresses, resets, and what the application is told. */
 #include "tests/unit/tcp/raw.h"
 
-static struct dialog listening(void)
-{
-	struct dialog d;
-
-	dialog_begin(&d, &v4, &plain);
-	harness_listen(d.h, 25);
-	return d;
-}
-
 static void must_11_a_reset_takes_a_passive_open_back_to_listen(void **state)
 {
-	struct dialog d = listening();
+	struct dialog d = listening(&v4, &plain);
 	struct script_segment syn = dialog_syn(&d, S);
 
 	script_feed(d.h, &syn);
@@ -171,7 +162,7 @@ static void must_46_no_connection_is_opened_to_an_address_that_is_no_host_s(void
 static void must_57_a_syn_to_a_group_or_broadcast_address_is_dropped_silently(void **state)
 {
 	static const uint32_t groups[] = {0x0a0000ff, 0xffffffff, 0xe0000001, 0x0a000000};
-	struct dialog d = listening();
+	struct dialog d = listening(&v4, &plain);
 	struct script_segment syn = dialog_syn(&d, S);
 	uint8_t frame[2048] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 
@@ -194,7 +185,7 @@ static void must_63_a_syn_from_an_address_that_is_no_host_s_is_ignored(void **st
 		0,	    0x00010203, 0x7f000001, 0xe0000001, 0xefffffff,
 		0xf0000001, 0xffffffff, 0x0a000001, 0x0a0000ff,
 	};
-	struct dialog d = listening();
+	struct dialog d = listening(&v4, &plain);
 	struct script_segment syn = dialog_syn(&d, S);
 
 	for (unsigned i = 0; i < sizeof(sources) / sizeof(sources[0]); i++) {
@@ -313,7 +304,7 @@ static void rfc_5961_a_reset_with_data_beside_the_number_is_challenged(void **st
 
 static void segments_in_listen_are_handled_in_the_order_of_3_10_7_2(void **state)
 {
-	struct dialog d = listening();
+	struct dialog d = listening(&v4, &plain);
 
 	says_at(&d, R, 7, NULL, 0);
 	says_at(&d, R | A, 7, NULL, 0);
@@ -353,7 +344,7 @@ static void segments_to_closed_are_answered_as_3_10_7_1_says(void **state)
 
 static void data_on_a_syn_is_not_lost(void **state)
 {
-	struct dialog d = listening();
+	struct dialog d = listening(&v4, &plain);
 	struct script_segment syn = dialog_syn(&d, S);
 
 	syn.data = "abc";

@@ -4,14 +4,6 @@
 
 #define MSS 1460u
 
-static struct tcp_information information(const struct dialog *d)
-{
-	struct tcp_information i;
-
-	harness_information(d->c, &i);
-	return i;
-}
-
 /* --- RFC 7323 --- */
 static void rfc_7323_3_2_timestamps_are_in_every_segment_or_in_none(void **state)
 {

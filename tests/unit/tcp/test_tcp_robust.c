@@ -15,16 +15,8 @@ static void drain(struct dialog *d)
 
 static void rfc_9293_in_syn_received_too_what_is_not_acceptable_is_answered(void **state)
 {
-	struct script_segment syn;
-	struct dialog d;
+	struct dialog d = syn_answered(&v4, &plain);
 
-	dialog_begin(&d, &v4, &plain);
-	harness_listen(d.h, 25);
-	syn = dialog_syn(&d, S);
-	script_feed(d.h, &syn);
-	d.seq++;
-	assert_true(dialog_take(&d));
-	d.ack = d.s.seq + 1;
 	says_at(&d, A, 1000000, NULL, 0);
 	hears(&d, A, 0, 0);
 	hears_nothing(&d);
@@ -142,17 +134,9 @@ static void closing_in_syn_sent_resets_a_peer_that_answers_at_that_moment(void *
 
 static void an_abort_from_within_on_accept_is_safe(void **state)
 {
-	struct script_segment syn;
-	struct dialog d;
+	struct dialog d = syn_answered(&v4, &full);
 
-	dialog_begin(&d, &v4, &full);
 	d.h->abort_on_accept = true;
-	harness_listen(d.h, 25);
-	syn = dialog_syn(&d, S);
-	script_feed(d.h, &syn);
-	d.seq++;
-	assert_true(dialog_take(&d));
-	d.ack = d.s.seq + 1;
 	says_at(&d, A, 0, "hello", 5);
 	assert_true(dialog_take(&d));
 	assert_int_equal(d.s.flags & R, R);

@@ -145,11 +145,9 @@ static void an_ipv4_address_in_ipv6_is_no_source(void **state)
 {
 	struct script_segment syn;
 	uint8_t packet[2048];
-	struct dialog d;
+	struct dialog d = listening(&v6, &plain);
 	size_t size;
 
-	dialog_begin(&d, &v6, &plain);
-	harness_listen(d.h, 25);
 	syn = dialog_syn(&d, S);
 	size = script_build(d.h, &syn, packet);
 	memset(packet + 8, 0, 10);
@@ -384,10 +382,8 @@ static void an_echo_beyond_reason_is_no_round_trip(void **state)
 {
 	struct script_segment s;
 	struct tcp_information i;
-	struct dialog d;
+	struct dialog d = listening(&v4, &full);
 
-	dialog_begin(&d, &v4, &full);
-	harness_listen(d.h, 25);
 	s = dialog_syn(&d, S);
 	script_feed(d.h, &s);
 	d.seq++;
