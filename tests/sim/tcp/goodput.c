@@ -15,8 +15,8 @@
 #define RATE_BITS	100000000u
 #define SECONDS		12u
 #define SEEDS		4u
-#define SHARING_SECONDS 20u
-#define WARM_UP_SECONDS 10u
+#define SHARING_SECONDS 60u
+#define WARM_UP_SECONDS 20u
 #define MESSAGES	2000u
 
 static const char *const names[] = {[TCP_CUBIC] = "cubic", [TCP_RENO] = "reno", [TCP_BBR] = "bbr"};
