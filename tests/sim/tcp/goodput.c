@@ -111,6 +111,7 @@ static void print_sharing(FILE *out)
 static void print_messages(FILE *out)
 {
 	static const double losses[] = {0, 1};
+	static const size_t half = MESSAGES / 2, most = MESSAGES * 99 / 100;
 	uint64_t times[MESSAGES];
 
 	fprintf(out,
@@ -127,8 +128,7 @@ static void print_messages(FILE *out)
 
 			bench_messages(&s, 50000, MESSAGES, 20000, times);
 			fprintf(out, "%6.1f %-5s %5.0f %6.0f %6.0f\n", losses[i], names[k],
-				(double)times[MESSAGES / 2] / 1000,
-				(double)times[MESSAGES * 99 / 100] / 1000,
+				(double)times[half] / 1000, (double)times[most] / 1000,
 				(double)times[MESSAGES - 1] / 1000);
 			fflush(out);
 		}
