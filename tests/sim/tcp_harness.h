@@ -3,7 +3,7 @@
  * A TCP stack in virtual time, driven by hand, in plain C. Nothing happens but by these calls: no
  * thread, no socket, no clock. What a run does depends on its calls and its seed alone.
  *
- * THE SHORTEST SCRIPT
+ * THE SHORTEST SCRIPT (tests/sim/tcp/example.c)
  *
  *	struct harness *h = harness_create(&(struct harness_options){.seed = 1});
  *	uint8_t packet[2048];
@@ -14,8 +14,17 @@
  *	...
  *	harness_destroy(h);				// asserts that nothing leaked
  *
- * tests/sim/tcp/test_harness.c is a short program that shows every call; tests/unit/tcp/dialog.h is
- * a still shorter way of writing packet scripts for cmocka. Link with tcp_harness_dep.
+ * BUILDING. In a build directory B, from the root of the tree (a script of one's own: cc, with its
+ * name in the place of the example's):
+ *
+ *	ninja -C B tests/sim/tcp/example && B/tests/sim/tcp/example
+ *	cc -std=gnu11 -D_GNU_SOURCE -I. tests/sim/tcp/example.c B/tests/sim/link/libtcp-harness.a \
+ *		B/tests/sim/link/libsim-link.a B/dataplane/libmillrace-dataplane.a \
+ *		B/drivers/libmillrace-drivers.a -lm
+ *
+ * meson targets depend on tcp_harness_dep. tests/sim/tcp/test_harness.c are short programs that
+ * show every call; tests/unit/tcp/dialog.h is a still shorter way of writing packet scripts for
+ * cmocka.
  *
  * A STACK. harness_create makes one with the address 10.0.0.1 (or options.address, or fd00::1 with
  * options.v6) on a /24 (/64) link, whose other hosts all answer: the harness resolves ARP and ND by
@@ -36,7 +45,7 @@
  * the product does it: bytes come to c->received as they arrive, up to c->take_limit, and
  * harness_send leaves bytes to be pulled when the window allows. harness_abort resets.
  * c->connected, c->ended (the peer's FIN was reached), c->closed and c->reason tell what came of
- *it; harness_information reads what Linux has in TCP_INFO.
+ * it; harness_information reads what Linux has in TCP_INFO.
  *
  * CHECKS. After every call everything that must be true of the stack is looked at (tcp_check.h);
  * harness_destroy asserts that every frame and every chunk has come home.

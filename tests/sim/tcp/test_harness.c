@@ -156,12 +156,88 @@ static void held_bytes_fill_the_window_until_they_are_asked_for(void **state)
 	harness_destroy(h);
 }
 
+/* The other way round: the stack connects, who it asks for is answered by hand, bytes are pulled.
+ */
+static void a_client_is_answered_frame_by_frame(void **state)
+{
+	struct harness *h = harness_create(&(struct harness_options){.seed = 6});
+	struct harness_connection *client = harness_connect_for(h, 25, 10000000);
+	struct script_segment s = {.flags = TCP_SYN | TCP_ACK, .seq = 500, .window = 65535};
+	uint8_t frame[2048], packet[2048], target[4];
+	struct tcp_segment heard;
+	size_t size;
+
+	/* Its first frames announce the address; the last of them asks for the peer by ARP. */
+	while ((size = harness_take_frame(h, frame)) == 42)
+		memcpy(packet, frame, size);
+	assert_int_equal(size, 0);
+	memcpy(frame, packet, 42);
+	memcpy(frame, packet + 6, 6); /* to whom asked, from 2:0:0:0:0:ee */
+	memcpy(frame + 6, "\2\0\0\0\0\xee", 6);
+	frame[21] = 2; /* a reply: the pairs of addresses change places */
+	memcpy(target, packet + 38, 4);
+	memcpy(frame + 32, packet + 22, 10);
+	memcpy(frame + 22, frame + 6, 6);
+	memcpy(frame + 28, target, 4);
+	harness_feed_frame(h, frame, 42);
+
+	size = harness_take(h, packet); /* the SYN, which has waited */
+	assert_int_equal(size, 60);
+	assert_int_equal(packet[33], TCP_SYN);
+	s.ack = ((uint32_t)packet[24] << 24 | packet[25] << 16 | packet[26] << 8 | packet[27]) + 1;
+	script_feed(h, &s);
+	assert_true(client->connected);
+
+	harness_send(client, "QUIT\r\n", 6);
+	assert_true(script_take(h, &heard, packet));
+	assert_int_equal(heard.ack, 501);
+	while (heard.length == 0)
+		assert_true(script_take(h, &heard, packet));
+	assert_memory_equal(heard.data, "QUIT\r\n", 6);
+
+	/* The application takes three bytes, and the rest when it likes. */
+	client->take_limit = 3;
+	s = (struct script_segment){.flags = TCP_ACK,
+				    .seq = 501,
+				    .ack = heard.seq + 6,
+				    .window = 65535,
+				    .data = "221 bye",
+				    .size = 7};
+	script_feed(h, &s);
+	assert_int_equal(client->received_size, 3);
+	harness_take_more(client, 4);
+	assert_memory_equal(client->received, "221 bye", 7);
+
+	harness_close(client);
+	while (script_take(h, &heard, packet))
+		;
+	assert_true((heard.flags & TCP_FIN) != 0);
+	harness_destroy(h);
+}
+
+static void nobody_answers_a_client_until_its_timeout(void **state)
+{
+	struct harness *h = harness_create(&(struct harness_options){.seed = 7});
+	struct harness_connection *client = harness_connect(h, 25);
+	uint8_t packet[2048];
+
+	assert_non_null(client);
+	while (!client->closed) {
+		harness_take(h, packet); /* its SYNs */
+		harness_advance(h, 1000000);
+	}
+	assert_int_equal(client->reason, TCP_TIMED_OUT);
+	harness_destroy(h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_script_of_raw_packets_speaks_with_a_server),
 		cmocka_unit_test(two_stacks_talk_over_a_link_with_calls_like_those_of_sockets),
 		cmocka_unit_test(held_bytes_fill_the_window_until_they_are_asked_for),
+		cmocka_unit_test(a_client_is_answered_frame_by_frame),
+		cmocka_unit_test(nobody_answers_a_client_until_its_timeout),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
