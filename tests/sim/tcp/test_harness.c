@@ -160,6 +160,7 @@ static void held_bytes_fill_the_window_until_they_are_asked_for(void **state)
  */
 static void a_client_is_answered_frame_by_frame(void **state)
 {
+	static const uint8_t peer[6] = {2, 0, 0, 0, 0, 0xee};
 	struct harness *h = harness_create(&(struct harness_options){.seed = 6});
 	struct harness_connection *client = harness_connect_for(h, 25, 10000000);
 	struct script_segment s = {.flags = TCP_SYN | TCP_ACK, .seq = 500, .window = 65535};
@@ -172,8 +173,8 @@ static void a_client_is_answered_frame_by_frame(void **state)
 		memcpy(packet, frame, size);
 	assert_int_equal(size, 0);
 	memcpy(frame, packet, 42);
-	memcpy(frame, packet + 6, 6); /* to whom asked, from 2:0:0:0:0:ee */
-	memcpy(frame + 6, "\2\0\0\0\0\xee", 6);
+	memcpy(frame, packet + 6, 6); /* to whom asked */
+	memcpy(frame + 6, peer, 6);
 	frame[21] = 2; /* a reply: the pairs of addresses change places */
 	memcpy(target, packet + 38, 4);
 	memcpy(frame + 32, packet + 22, 10);

@@ -1,34 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What a connection tells of its path is what the simulated link did. */
-#include "dataplane/tcp/tcp.h"
-#include "tests/sim/tcp_harness.h"
+#include "tests/unit/tcp/pair.h"
 
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #define DELAY_US 20000u
 #define SIZE	 600000u
 #define LIMIT_US UINT64_C(300000000)
-
-struct pair {
-	struct harness *a, *b;
-	struct sim_link *ab, *ba;
-	struct harness_connection *client;
-};
-
-static bool connected(void *context)
-{
-	struct pair *p = context;
-
-	return p->client->connected && p->b->accepted != NULL;
-}
 
 static bool all_acknowledged(void *context)
 {
@@ -44,17 +22,10 @@ static void transfer(const struct sim_link_settings *link, bool v6, struct tcp_m
 	uint8_t *data = calloc(1, SIZE);
 	struct pair p;
 
-	b.address = v6 ? "fd00::2" : "10.0.0.2";
-	b.peer = v6 ? "fd00::1" : "10.0.0.1";
-	p = (struct pair){.a = harness_create(&a),
-			  .b = harness_create(&b),
-			  .ab = sim_link_create(link, 3),
-			  .ba = sim_link_create(link, 4)};
-	harness_listen(p.b, 25);
-	p.client = harness_connect(p.a, 25);
-	assert_true(harness_exchange(p.a, p.b, p.ab, p.ba, LIMIT_US, connected, &p));
+	p = pair_create(link, &a, b, 3);
+	assert_true(pair_run(&p, LIMIT_US, pair_connected));
 	harness_send(p.client, data, SIZE);
-	assert_true(harness_exchange(p.a, p.b, p.ab, p.ba, LIMIT_US, all_acknowledged, &p));
+	assert_true(pair_run(&p, LIMIT_US, all_acknowledged));
 	assert_int_equal(tcp_measure(p.a->stack, p.client->handle, out), 0);
 	tcp_handle handle = p.client->handle;
 	struct tcp_measure gone;
@@ -62,10 +33,7 @@ static void transfer(const struct sim_link_settings *link, bool v6, struct tcp_m
 	harness_abort(p.client);
 	assert_int_equal(tcp_measure(p.a->stack, handle, &gone), -ENOTCONN);
 	assert_null(gone.congestion);
-	harness_destroy(p.a);
-	harness_destroy(p.b);
-	sim_link_destroy(p.ab);
-	sim_link_destroy(p.ba);
+	pair_destroy(&p);
 	free(data);
 }
 

@@ -1,77 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Two stacks over a simulated link: whatever the link does, the byte stream arrives whole and all
  * memory comes home. */
-#include "tests/sim/tcp_harness.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "tests/unit/tcp/pair.h"
 
 #define SIZE_SMALL 20000u
-
-struct pair {
-	struct harness *a;
-	struct harness *b;
-	struct sim_link *ab;
-	struct sim_link *ba;
-	struct harness_connection *client;
-	struct harness_connection *server;
-};
-
-static struct pair pair_create(const struct sim_link_settings *link,
-			       struct harness_options *options, uint64_t seed)
-{
-	struct harness_options a = *options, b = *options;
-	struct pair p;
-
-	a.seed = seed * 2;
-	b.seed = seed * 2 + 1;
-	b.address = options->v6 ? "fd00::2" : "10.0.0.2";
-	b.peer = options->v6 ? "fd00::1" : "10.0.0.1";
-	p = (struct pair){
-		.a = harness_create(&a),
-		.b = harness_create(&b),
-		.ab = sim_link_create(link, seed * 4 + 2),
-		.ba = sim_link_create(link, seed * 4 + 3),
-	};
-	harness_listen(p.b, 25);
-	p.client = harness_connect(p.a, 25);
-	assert_non_null(p.client);
-	return p;
-}
-
-static void pair_destroy(struct pair *p)
-{
-	harness_destroy(p->a);
-	harness_destroy(p->b);
-	sim_link_destroy(p->ab);
-	sim_link_destroy(p->ba);
-}
-
-static bool run(struct pair *p, uint64_t limit_us, bool (*until)(void *context))
-{
-	return harness_exchange(p->a, p->b, p->ab, p->ba, limit_us, until, p);
-}
-
-static bool both_connected(void *context)
-{
-	struct pair *p = context;
-
-	p->server = p->b->accepted;
-	return p->client->connected && p->server != NULL;
-}
-
-static bool both_closed(void *context)
-{
-	struct pair *p = context;
-
-	return p->client->closed && p->server->closed;
-}
 
 static uint8_t *pattern(size_t size, uint32_t seed)
 {
@@ -88,24 +20,30 @@ static uint8_t *pattern(size_t size, uint32_t seed)
 static void transfer(const struct sim_link_settings *link, struct harness_options *options,
 		     uint64_t seed, size_t up, size_t down)
 {
-	struct pair p = pair_create(link, options, seed);
 	uint8_t *up_data = pattern(up, 1), *down_data = pattern(down, 2);
+	struct harness_options a = *options, b = *options;
+	struct harness_connection *server;
 	struct net_gauges gauges;
+	struct pair p;
 
-	if (!run(&p, 300000000, both_connected))
+	a.seed = seed * 2;
+	b.seed = seed * 2 + 1;
+	p = pair_create(link, &a, b, seed * 4 + 2);
+	if (!pair_run(&p, 300000000, pair_connected))
 		fail_msg("seed %lu: not connected", (unsigned long)seed);
+	server = p.b->accepted;
 	p.client->close_when_sent = true;
-	p.server->close_on_end = true;
+	server->close_on_end = true;
 	harness_send(p.client, up_data, up);
-	harness_send(p.server, down_data, down);
-	if (!run(&p, UINT64_C(4000000000), both_closed))
+	harness_send(server, down_data, down);
+	if (!pair_run(&p, UINT64_C(4000000000), pair_closed))
 		fail_msg("seed %lu: not closed: %zu of %zu, %zu of %zu", (unsigned long)seed,
-			 p.server->received_size, up, p.client->received_size, down);
+			 server->received_size, up, p.client->received_size, down);
 	assert_int_equal(p.client->reason, TCP_CLOSED);
-	assert_int_equal(p.server->reason, TCP_CLOSED);
-	assert_int_equal(p.server->received_size, up);
+	assert_int_equal(server->reason, TCP_CLOSED);
+	assert_int_equal(server->received_size, up);
 	assert_int_equal(p.client->received_size, down);
-	assert_memory_equal(p.server->received, up_data, up);
+	assert_memory_equal(server->received, up_data, up);
 	assert_memory_equal(p.client->received, down_data, down);
 	net_stack_gauges(p.a->stack, &gauges);
 	assert_int_equal(gauges.connections, 0);

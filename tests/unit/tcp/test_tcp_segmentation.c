@@ -1,40 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Ports that cut large segments: what arrives is what segments of their own would have brought,
  * whatever the link does, and with no large frame left small ones go out. */
-#include "dataplane/tcp/tcp.h"
-#include "tests/sim/tcp_harness.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "tests/unit/tcp/pair.h"
 
 #define SIZE	 600000u
 #define LIMIT_US UINT64_C(600000000)
-
-struct pair {
-	struct harness *a, *b;
-	struct sim_link *ab, *ba;
-	struct harness_connection *client;
-};
-
-static bool connected(void *context)
-{
-	struct pair *p = context;
-
-	return p->client->connected && p->b->accepted != NULL;
-}
-
-static bool both_closed(void *context)
-{
-	struct pair *p = context;
-
-	return p->client->closed && p->b->accepted->closed;
-}
 
 static bool all_acknowledged(void *context)
 {
@@ -60,30 +30,20 @@ static struct result transfer(const struct sim_link_settings *link,
 
 	for (size_t i = 0; i < SIZE; i++)
 		data[i] = (uint8_t)(i * 2654435761u >> 13);
-	b.address = how->v6 ? "fd00::2" : "10.0.0.2";
-	b.peer = how->v6 ? "fd00::1" : "10.0.0.1";
-	p = (struct pair){.a = harness_create(&a),
-			  .b = harness_create(&b),
-			  .ab = sim_link_create(link, how->seed + 3),
-			  .ba = sim_link_create(link, how->seed + 4)};
-	harness_listen(p.b, 25);
-	p.client = harness_connect(p.a, 25);
-	assert_true(harness_exchange(p.a, p.b, p.ab, p.ba, LIMIT_US, connected, &p));
+	p = pair_create(link, &a, b, how->seed + 3);
+	assert_true(pair_run(&p, LIMIT_US, pair_connected));
 	harness_send(p.client, data, SIZE);
-	assert_true(harness_exchange(p.a, p.b, p.ab, p.ba, LIMIT_US, all_acknowledged, &p));
+	assert_true(pair_run(&p, LIMIT_US, all_acknowledged));
 	assert_int_equal(tcp_measure(p.a->stack, p.client->handle, &result.measure), 0);
 	result.frames = net_stack_counters(p.a->stack)->tx_frames;
 	assert_int_equal(net_stack_counters(p.a->stack)->drop_no_frame, 0);
 	p.b->accepted->close_on_end = true;
 	harness_close(p.client);
-	assert_true(harness_exchange(p.a, p.b, p.ab, p.ba, LIMIT_US, both_closed, &p));
+	assert_true(pair_run(&p, LIMIT_US, pair_closed));
 	assert_int_equal(p.b->accepted->received_size, SIZE);
 	assert_memory_equal(p.b->accepted->received, data, SIZE);
 	assert_int_equal(net_stack_counters(p.b->stack)->tcp_drop_checksum, 0);
-	harness_destroy(p.a);
-	harness_destroy(p.b);
-	sim_link_destroy(p.ab);
-	sim_link_destroy(p.ba);
+	pair_destroy(&p);
 	free(data);
 	return result;
 }
