@@ -145,19 +145,24 @@ static void mark_sacked(struct net_stack *stack, struct tcb *tcb, const struct t
 {
 	uint32_t blocks[TCP_SACK_BLOCKS][2];
 	unsigned count = usable_blocks(tcb, s, blocks);
+	struct board_block *block = board_head(stack->tcp, tcb);
 
 	if (count > 0)
 		split_fin(stack, tcb, (const uint32_t(*)[2])blocks, count);
 	for (unsigned i = 0; i < count; i++) {
 		struct board_cursor cursor;
-		struct tcp_record *r = board_find(stack, tcb, blocks[i][0], &cursor);
+		struct tcp_record *r = board_find(stack, block, blocks[i][0], &cursor);
 
-		while (r != NULL && (r = board_unsacked(stack, &cursor)) != NULL &&
+		if (r == NULL)
+			return;
+
+		while ((r = board_unsacked(stack, &cursor)) != NULL &&
 		       seq_le(r->seq + r->length, blocks[i][1])) {
 			board_mark_sacked(stack->tcp, tcb, r);
 			news->sacked += r->length;
 			deliver(stack, tcb, s, r, news);
 		}
+		block = cursor.block; /* up to there nothing is left for the next */
 	}
 }
 

@@ -172,8 +172,8 @@ void send_queue_release(struct tcp_layer *layer, struct tcb *tcb);
 const struct chunk *send_queue_seek(const struct tcp_layer *layer, const struct tcb *tcb,
 				    uint32_t seq);
 /* Copy [seq, seq + size). @param sum whether its checksum is wanted @return the sum, or 0 */
-uint64_t send_queue_copy(const struct tcp_layer *layer, const struct tcb *tcb, uint32_t seq,
-			 uint8_t *to, uint32_t size, bool sum);
+uint64_t send_queue_copy(struct net_stack *stack, const struct tcb *tcb, uint32_t seq, uint8_t *to,
+			 uint32_t size, bool sum);
 void send_queue_free(struct tcp_layer *layer, struct tcb *tcb);
 
 /* --- flight.c --- */
@@ -221,8 +221,8 @@ const struct chunk *board_data(const struct tcp_layer *layer, const struct tcb *
  * They pass over whole groups of blocks by their sums.
  * @return a record, NULL: none; the cursor is at it
  */
-/* The first that begins at seq or behind. */
-struct tcp_record *board_find(struct net_stack *stack, const struct tcb *tcb, uint32_t seq,
+/* The first that begins at seq or behind, from this block on (NULL: none). */
+struct tcp_record *board_find(struct net_stack *stack, struct board_block *block, uint32_t seq,
 			      struct board_cursor *cursor);
 /* The one at the cursor, or the next that is not SACKed. */
 struct tcp_record *board_unsacked(struct net_stack *stack, struct board_cursor *cursor);

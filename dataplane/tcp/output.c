@@ -203,7 +203,7 @@ bool tcp_emit(struct net_stack *stack, struct tcb *tcb, const struct net_path *p
 	memcpy(p + TCP_HEADER, options, OPTIONS_MAX); /* every frame has room; data goes over it */
 	port_sums = stack->settings.offloads[frame->port].tx_tcp_checksum;
 	if (length != 0)
-		sum = send_queue_copy(stack->tcp, tcb, seq, p + header, length, !port_sums);
+		sum = send_queue_copy(stack, tcb, seq, p + header, length, !port_sums);
 	if (!port_sums)
 		sum = checksum_add(sum, p, header);
 	finish_checksum(stack, frame, &tcb->local, &tcb->remote, p, header + length, sum);

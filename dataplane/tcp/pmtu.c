@@ -230,7 +230,7 @@ bool pmtu_probe_lost(struct net_stack *stack, struct tcb *tcb)
 
 	if (tcb->flight == 0 || flight->mtu_probe == 0)
 		return false;
-	r = board_find(stack, tcb, flight->mtu_probe_seq, &cursor);
+	r = board_find(stack, board_head(stack->tcp, tcb), flight->mtu_probe_seq, &cursor);
 	if (r != NULL && holds(r, probe_last(tcb, flight))) {
 		lost = (r->flags & RECORD_LOST) != 0 ? r->length : 0;
 		if (lost == 0 && tcb->backoff == 0)

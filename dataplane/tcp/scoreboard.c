@@ -356,11 +356,11 @@ struct board_block *board_seek(struct net_stack *stack, struct board_block *bloc
 	return NULL;
 }
 
-struct tcp_record *board_find(struct net_stack *stack, const struct tcb *tcb, uint32_t seq,
+struct tcp_record *board_find(struct net_stack *stack, struct board_block *block, uint32_t seq,
 			      struct board_cursor *cursor)
 {
 	const struct board_pool *pool = &stack->tcp->board;
-	struct board_block *block = board_head(stack->tcp, tcb), *next;
+	struct board_block *next;
 
 	if (block == NULL)
 		return NULL;

@@ -73,18 +73,18 @@ const struct chunk *send_queue_seek(const struct tcp_layer *layer, const struct 
 	return c;
 }
 
-uint64_t send_queue_copy(const struct tcp_layer *layer, const struct tcb *tcb, uint32_t seq,
-			 uint8_t *to, uint32_t size, bool sum)
+uint64_t send_queue_copy(struct net_stack *stack, const struct tcb *tcb, uint32_t seq, uint8_t *to,
+			 uint32_t size, bool sum)
 {
-	struct tcb_flight *flight = tcb_flight(layer, tcb);
+	struct tcb_flight *flight = tcb_flight(stack->tcp, tcb);
 	const struct chunk *c = flight->resend_from;
 	uint32_t done = 0;
 
 	if (c == NULL)
-		c = flight->send_cursor = send_queue_seek(layer, tcb, seq);
+		c = flight->send_cursor = send_queue_seek(stack->tcp, tcb, seq);
 	assert(c != NULL);
-	while (seq_le(c->mark + c->length, seq))
-		c = c->next;
+	for (; seq_le(c->mark + c->length, seq); c = c->next)
+		stack->counters.tcp_board_steps++;
 	if (sum && c->mark + c->length - seq >= size)
 		return checksum_copy(0, to, c->data + (seq - c->mark), size);
 	while (done < size) {

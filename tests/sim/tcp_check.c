@@ -32,8 +32,9 @@ static bool is_pending(const struct tcp_record *r)
 	return (r->flags & (RECORD_SACKED | RECORD_LOST)) == 0;
 }
 
-/* What a block says of its records. */
-static void check_block(const struct tcb *tcb, const struct board_block *block, bool head)
+/* What a block says of its records. @param queue the send queue from where the last block's data
+ * begins */
+static void check_block(const struct board_block *block, bool head, const struct chunk **queue)
 {
 	const struct chunk *c = block->data;
 	unsigned sacked = 0, lost = 0;
@@ -52,8 +53,8 @@ static void check_block(const struct tcb *tcb, const struct board_block *block, 
 		return;
 	assert(seq_le(c->mark, block->records[0].seq) &&
 	       seq_lt(block->records[0].seq, c->mark + c->length));
-	for (const struct chunk *queued = tcb->send_head; queued != c; queued = queued->next)
-		assert(queued != NULL);
+	for (; *queue != c; *queue = (*queue)->next)
+		assert(*queue != NULL);
 }
 
 /* What a leader says of its group. @return blocks of the group */
@@ -83,12 +84,13 @@ static void check_blocks(const struct tcp_layer *layer, const struct tcb *tcb)
 {
 	const struct tcb_flight *flight = tcb_flight(layer, tcb);
 	unsigned leaderless = 0, rest = 0;
+	const struct chunk *queue = tcb->send_head;
 	uint32_t leader = 0;
 
 	for (uint32_t link = flight->board_head; link != 0;) {
 		const struct board_block *block = &layer->board.blocks[link - 1];
 
-		check_block(tcb, block, link == flight->board_head);
+		check_block(block, link == flight->board_head, &queue);
 		if (rest == 0 && block->leader == 0) {
 			assert(leader == 0 && ++leaderless < BOARD_GROUP);
 		} else if (rest == 0) {
