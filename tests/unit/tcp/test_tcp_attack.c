@@ -167,12 +167,15 @@ static void ack_division_gains_no_window(void **state)
 	dialog_end(&split);
 }
 
-static void duplicate_acks_without_sack_release_no_more_than_was_sent(void **state)
+static void duplicate_acks_without_sack_release_no_more_than_the_window(void **state)
 {
-	struct dialog d = connected(&v4, &plain);
+	struct offer offer = plain;
+	struct dialog d;
 	unsigned sent = 0;
 
-	harness_send(d.c, bytes, 60000);
+	offer.window = 30000;
+	d = connected(&v4, &offer);
+	assert_int_equal(tcp_send(d.h->stack, d.c->handle, bytes, 65000), 0);
 	while (dialog_take(&d))
 		sent++;
 	for (unsigned i = 0; i < 1000; i++) {
@@ -180,7 +183,8 @@ static void duplicate_acks_without_sack_release_no_more_than_was_sent(void **sta
 		while (dialog_take(&d))
 			sent++;
 	}
-	assert_in_range(sent, 10, 45); /* RFC 5681's known weakness, bounded by the window */
+	/* RFC 5681's known weakness; the first was sent again. */
+	assert_in_range(sent, 12, 30000 / 1460 + 1);
 	dialog_end(&d);
 }
 
@@ -341,7 +345,7 @@ int main(void)
 		cmocka_unit_test(a_stranger_s_timestamp_does_not_put_the_peer_in_the_past),
 		cmocka_unit_test(an_optimistic_ack_moves_nothing),
 		cmocka_unit_test(ack_division_gains_no_window),
-		cmocka_unit_test(duplicate_acks_without_sack_release_no_more_than_was_sent),
+		cmocka_unit_test(duplicate_acks_without_sack_release_no_more_than_the_window),
 		cmocka_unit_test(rst_answers_are_rate_limited),
 		cmocka_unit_test(a_syn_flood_does_not_touch_what_is_open),
 		cmocka_unit_test(

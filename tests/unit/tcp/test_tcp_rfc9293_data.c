@@ -428,6 +428,11 @@ static void must_54_55_source_quench_and_what_is_unknown_are_ignored(void **stat
 	assert_int_equal(information(&d).cwnd_bytes, cwnd);
 	hears_nothing(&d);
 	dialog_end(&d);
+	d = connecting(&v4, &plain); /* nor do they refuse */
+	for (unsigned i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		raw_feed_icmp(&d, types[i][0], types[i][1], 0, d.ack - 1, 60);
+	assert_false(d.c->closed);
+	dialog_end(&d);
 }
 
 static void must_56_soft_errors_end_no_open_connection(void **state)
