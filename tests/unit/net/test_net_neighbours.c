@@ -168,6 +168,29 @@ static void rfc_6583_syns_from_nobody_do_not_push_the_gateway_out(void **state)
 	harness_destroy(h);
 }
 
+static void rfc_6583_hosts_that_we_need_do_not_push_the_gateway_out_either(void **state)
+{
+	struct harness *h = routed();
+
+	use_gateway(h);
+	for (unsigned i = 0; i < 3 * CAPACITY; i++) {
+		struct harness_connection *c =
+			harness_connect_from(h, "10.0.0.1", host(i), 25, 30000000);
+
+		assert_non_null(c);
+		hush(h);
+		answered_by(h, host(i));
+		hush(h);
+		harness_abort(c);
+		harness_advance(h, 2000000);
+		hush(h);
+	}
+	check(h);
+	assert_int_equal(h->stack->neighbours.used, CAPACITY);
+	assert_non_null(find(h, GATEWAY));
+	harness_destroy(h);
+}
+
 static void rfc_6583_a_full_table_makes_room_for_a_gateway_at_once(void **state)
 {
 	struct harness *h = routed();
@@ -357,6 +380,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rfc_6583_a_scan_by_arp_does_not_push_the_gateway_out),
 		cmocka_unit_test(rfc_6583_syns_from_nobody_do_not_push_the_gateway_out),
+		cmocka_unit_test(rfc_6583_hosts_that_we_need_do_not_push_the_gateway_out_either),
 		cmocka_unit_test(rfc_6583_a_full_table_makes_room_for_a_gateway_at_once),
 		cmocka_unit_test(rfc_6583_strangers_who_only_asked_give_way_to_hosts_that_we_need),
 		cmocka_unit_test(rfc_6583_addresses_where_nobody_is_fill_half_of_the_table),

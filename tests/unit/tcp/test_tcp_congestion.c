@@ -192,6 +192,20 @@ static void rfc_5681_reno_grows_by_a_segment_a_round_trip_and_halves(void **stat
 	assert_int_equal(congestion_reduce(&stack, &tcb, CONGESTION_LOSS), 15000);
 }
 
+/* Savage et al., 1999: many ACKs for one segment are worth no more than one. */
+static void rfc_3465_ack_division_gains_nothing_in_congestion_avoidance(void **state)
+{
+	struct tcb tcb = flow(TCP_RENO);
+
+	tcb.cwnd = 20000;
+	tcb.ssthresh = 20000;
+	for (unsigned i = 0; i < 199; i++)
+		ack(&tcb, 100, 0, true);
+	assert_int_equal(tcb.cwnd, 20000);
+	ack(&tcb, 100, 0, true);
+	assert_int_equal(tcb.cwnd, 20000 + MSS);
+}
+
 static void rfc_5681_ssthresh_is_at_least_two_segments(void **state)
 {
 	for (unsigned choice = TCP_CUBIC; choice <= TCP_RENO; choice++) {
@@ -308,6 +322,7 @@ int main(void)
 		cmocka_unit_test(
 			rfc_2861_after_a_pause_the_window_is_the_first_and_ssthresh_remembers),
 		cmocka_unit_test(rfc_5681_reno_grows_by_a_segment_a_round_trip_and_halves),
+		cmocka_unit_test(rfc_3465_ack_division_gains_nothing_in_congestion_avoidance),
 		cmocka_unit_test(rfc_5681_ssthresh_is_at_least_two_segments),
 		cmocka_unit_test(rfc_5681_slow_start_stops_at_ssthresh),
 		cmocka_unit_test(
