@@ -4,6 +4,7 @@
  * by round trip, loss and congestion control; how several share it; how long a message takes.
  *
  * goodput [--update] FILE   compare with, or write, the snapshot that the tree keeps
+ * goodput --messages | --sharing   that part of it
  * goodput --one CC RTT_MS LOSS_PERCENT SECONDS SEED [FLOWS]   one cell, with a trace
  */
 #include "tests/sim/tcp/bench.h"
