@@ -74,3 +74,16 @@ void tcp_cut(const struct frame *frame,
 		left -= size;
 	}
 }
+
+void tcp_fill_checksums(struct frame *frame)
+{
+	uint8_t *ip = frame->data + frame->l2_length;
+	uint8_t *tcp = ip + frame->l3_length;
+
+	if ((frame->flags & FRAME_TX_IP_CHECKSUM) != 0)
+		checksum_store(ip + 10, checksum_add(0, ip, 20));
+	if ((frame->flags & FRAME_TX_TCP_CHECKSUM) != 0)
+		checksum_store(
+			tcp + 16,
+			checksum_add(0, tcp, frame->length - frame->l2_length - frame->l3_length));
+}

@@ -414,20 +414,6 @@ void harness_feed_frame(struct harness *h, const void *data, size_t size)
 	tcp_check(h->stack);
 }
 
-/* What a port with checksum offload does. */
-static void fill_checksums(struct frame *frame)
-{
-	uint8_t *ip = frame->data + frame->l2_length;
-	uint8_t *tcp = ip + frame->l3_length;
-
-	if ((frame->flags & FRAME_TX_IP_CHECKSUM) != 0)
-		checksum_store(ip + 10, checksum_add(0, ip, 20));
-	if ((frame->flags & FRAME_TX_TCP_CHECKSUM) != 0)
-		checksum_store(
-			tcp + 16,
-			checksum_add(0, tcp, frame->length - frame->l2_length - frame->l3_length));
-}
-
 size_t harness_take_frame(struct harness *h, uint8_t *to)
 {
 	struct frame *frame;
@@ -437,7 +423,7 @@ size_t harness_take_frame(struct harness *h, uint8_t *to)
 	tcp_check(h->stack);
 	if (size == 0)
 		return 0;
-	fill_checksums(frame);
+	tcp_fill_checksums(frame);
 	size = frame->length;
 	memcpy(to, frame->data, size);
 	frame_free(sim_frame_pool_interface(h->frames), frame);
@@ -716,7 +702,7 @@ static void drain(struct harness *h, struct sim_link *out)
 				frame_free(sim_frame_pool_interface(h->frames), frames[i]);
 				continue;
 			}
-			fill_checksums(frames[i]);
+			tcp_fill_checksums(frames[i]);
 			sim_link_send(out, frames[i]->data, frames[i]->length, h->now.mono_us);
 			frame_free(sim_frame_pool_interface(h->frames), frames[i]);
 		}

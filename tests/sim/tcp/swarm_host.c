@@ -5,7 +5,6 @@
  */
 #include "tests/sim/tcp/swarm.h"
 
-#include "dataplane/net/checksum.h"
 #include "tests/sim/tcp_cut.h"
 
 #include <stdio.h>
@@ -105,20 +104,6 @@ void swarm_host_destroy(struct swarm_host *host)
 	sim_frame_pool_destroy(host->frames); /* asserts that all have come home */
 }
 
-/* What a port with checksum offload does. */
-static void fill_checksums(struct frame *frame)
-{
-	uint8_t *ip = frame->data + frame->l2_length;
-	uint8_t *tcp = ip + frame->l3_length;
-
-	if ((frame->flags & FRAME_TX_IP_CHECKSUM) != 0)
-		checksum_store(ip + 10, checksum_add(0, ip, 20));
-	if ((frame->flags & FRAME_TX_TCP_CHECKSUM) != 0)
-		checksum_store(
-			tcp + 16,
-			checksum_add(0, tcp, frame->length - frame->l2_length - frame->l3_length));
-}
-
 static void digest(struct swarm *swarm, const uint8_t *data, size_t size)
 {
 	uint64_t d = swarm->digest ^ (swarm->now.mono_us - swarm->begin_us);
@@ -154,7 +139,7 @@ static void transmit(struct swarm_host *host, struct frame *frame)
 	if (frame->tso_size > 0) {
 		tcp_cut(frame, transmit_packet, host);
 	} else {
-		fill_checksums(frame);
+		tcp_fill_checksums(frame);
 		transmit_packet(host, frame->data, frame->length);
 	}
 	frame_free(sim_frame_pool_interface(host->frames), frame);
