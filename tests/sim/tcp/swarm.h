@@ -221,6 +221,7 @@ struct swarm_host {
 	bool addresses_gone; /* with it */
 	uint16_t mtu_before; /* of frames that waited when it changed; 0: they are gone */
 	struct swarm_hoard hoard;
+	uint64_t mute_us; /* it had no frames until then */
 };
 
 struct swarm_happening {

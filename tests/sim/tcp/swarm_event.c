@@ -185,6 +185,8 @@ static void famine_end(struct swarm *swarm, struct swarm_happening *happening)
 		frame_free(sim_frame_pool_interface(host->frames),
 			   hoard->frames[--hoard->frame_count]);
 	free(hoard->frames);
+	if (hoard->frames_wanted > 0)
+		host->mute_us = swarm->now.mono_us;
 	chunk_list_free(&hoard->chunks, host->chunks);
 	watch_set_limits(host, &hoard->limits);
 	*hoard = (struct swarm_hoard){0};

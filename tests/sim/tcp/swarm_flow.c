@@ -12,6 +12,7 @@
 #define RECORD	     16384u /* what a pushy writer adds (tcp.h: one TLS record) */
 #define CONGESTIONS  (TCP_BBR + 1u)
 #define RETRY_US     5000u
+#define ASKED_US     UINT64_C(4000000)
 #define MEETING_PORT 30000u
 #define SYN_TIMEOUT  UINT64_C(120000000)
 /* Longer than the stack's own user timeout and FIN-WAIT-2: only who has nothing to send and hears
@@ -273,6 +274,14 @@ static void on_send_room(void *user, tcp_handle handle, size_t room)
 	maybe_close(side);
 }
 
+/* Who had no frames while he was asked (three times, a second apart) could not say that he was
+ * there (ARP, ND). */
+static bool was_mute(const struct swarm_host *host)
+{
+	return host->hoard.frames_wanted > 0 ||
+	       (host->mute_us != 0 && host->swarm->now.mono_us - host->mute_us < ASKED_US);
+}
+
 static void on_closed(void *user, tcp_handle handle, enum tcp_close_reason reason)
 {
 	struct swarm_side *side = user;
@@ -280,8 +289,7 @@ static void on_closed(void *user, tcp_handle handle, enum tcp_close_reason reaso
 	if (side->done || side->handle != handle)
 		swarm_fail(side->swarm, "flow %u %s: on_closed out of turn", side->flow->id,
 			   side_name(side));
-	/* Who has no frames cannot say that he is there (ARP, ND). */
-	if (reason == TCP_UNREACHABLE && peer_of(side)->host->hoard.frames_wanted > 0)
+	if (reason == TCP_UNREACHABLE && was_mute(peer_of(side)->host))
 		side->flow->disturbed = true;
 	side_done(side, reason);
 }
