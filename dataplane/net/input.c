@@ -291,9 +291,9 @@ static void ipv6_input(struct net_stack *stack, struct net_packet *packet, const
 	upper_layer(stack, packet);
 }
 
-void net_ethernet_input(struct net_stack *stack, struct frame *frame)
+void net_ethernet_input(struct net_stack *stack, struct frame *frame, uint64_t hash)
 {
-	struct net_packet packet = {.frame = frame, .port = frame->port};
+	struct net_packet packet = {.frame = frame, .port = frame->port, .hash = hash};
 	const uint8_t *p = frame->data;
 	unsigned left = frame->length;
 	uint16_t type;

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#define INPUT_LOT	     32u /* frames looked ahead at */
 #define ANNOUNCE_LOT	     16u /* addresses announced at a time */
 #define ANNOUNCE_INTERVAL_US 2000u
 #define ANNOUNCE_ROUNDS	     2u /* RFC 5227, 2.3: twice, two seconds apart */
@@ -111,11 +112,16 @@ int net_stack_configure(struct net_stack *stack, const struct view *view, const 
 
 static void input(struct net_stack *stack, struct frame **frames, unsigned count, bool handed)
 {
+	uint64_t hashes[INPUT_LOT];
+
 	for (unsigned i = 0; i < count; i++) {
 		struct frame *frame = frames[i];
 
+		if (i % INPUT_LOT == 0)
+			net_look_ahead(stack, frames + i,
+				       count - i < INPUT_LOT ? count - i : INPUT_LOT, hashes);
 		stack->handed = handed;
-		net_ethernet_input(stack, frame);
+		net_ethernet_input(stack, frame, hashes[i % INPUT_LOT]);
 		if (stack->handed == handed)
 			frame_free(stack->settings.frames, frame);
 	}

@@ -71,7 +71,8 @@ struct net_packet {
 	uint16_t port;
 	uint16_t vlan;
 	bool l2_multicast;
-	bool l4_good; /* the port checked the checksum */
+	bool l4_good;  /* the port checked the checksum */
+	uint64_t hash; /* of the tuple, from looking ahead; 0: not known */
 	struct frame *frame;
 };
 
@@ -85,11 +86,18 @@ struct net_path {
 };
 
 /* --- input.c --- */
-void net_ethernet_input(struct net_stack *stack, struct frame *frame);
+/* @param hash as net_look_ahead found it */
+void net_ethernet_input(struct net_stack *stack, struct frame *frame, uint64_t hash);
 /* Hand the frame to its owner. @return false: it is ours (or there is nobody else) */
 bool net_hand_off(struct net_stack *stack, uint16_t owner, struct frame *frame);
 /* Let the other workers see it too. */
 void net_hand_round(struct net_stack *stack, struct frame *frame);
+
+/* --- ahead.c --- */
+/* Ask memory for what a burst will touch. @param[out] hashes of the tuples; 0: not a TCP segment at
+ * first sight */
+void net_look_ahead(const struct net_stack *stack, struct frame *const *frames, unsigned count,
+		    uint64_t *hashes);
 
 /* --- output.c --- */
 /* @return 0, -EADDRNOTAVAIL not a local address, -ENETUNREACH no route, -ENOBUFS neighbour table

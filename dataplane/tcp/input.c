@@ -243,6 +243,12 @@ static void no_connection(struct net_stack *stack, const struct net_packet *pack
 	tcp_reply_reset(stack, packet, s);
 }
 
+uint64_t tcp_hash(const struct net_stack *stack, const struct ip_address *local,
+		  uint16_t local_port, const struct ip_address *remote, uint16_t remote_port)
+{
+	return tcp_tuple_hash(&stack->tcp->table_key, local, local_port, remote, remote_port);
+}
+
 void tcp_input(struct net_stack *stack, const struct net_packet *packet)
 {
 	struct tcp_layer *layer = stack->tcp;
@@ -260,8 +266,9 @@ void tcp_input(struct net_stack *stack, const struct net_packet *packet)
 		stack->counters.tcp_drop_header++;
 		return;
 	}
-	hash = tcp_tuple_hash(&layer->table_key, &packet->destination, s.destination_port,
-			      &packet->source, s.source_port);
+	hash = packet->hash != 0 ? packet->hash
+				 : tcp_hash(stack, &packet->destination, s.destination_port,
+					    &packet->source, s.source_port);
 	tcb = tcp_table_find(layer, hash, &packet->destination, s.destination_port, &packet->source,
 			     s.source_port);
 	if (tcb == NULL)

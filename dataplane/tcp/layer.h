@@ -16,6 +16,17 @@ struct net_stack;
 int tcp_layer_create(struct net_stack *stack);
 /** Free everything. Callbacks are not called. */
 void tcp_layer_destroy(struct net_stack *stack);
+/** Hash of a connection's tuple, as this stack's table has it; never 0. */
+uint64_t tcp_hash(const struct net_stack *stack, const struct ip_address *local,
+		  uint16_t local_port, const struct ip_address *remote, uint16_t remote_port);
+
+enum tcp_expectation {
+	TCP_EXPECT_LINE,   /**< of the table */
+	TCP_EXPECT_TCB,	   /**< whose tag the line has: the line should be there by now */
+	TCP_EXPECT_FLIGHT, /**< of that TCB */
+};
+/** A segment with this tuple comes next: ask memory for what it will touch. */
+void tcp_expect(const struct net_stack *stack, uint64_t hash, enum tcp_expectation what);
 /** A segment for one of our addresses. */
 void tcp_input(struct net_stack *stack, const struct net_packet *packet);
 

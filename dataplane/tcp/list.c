@@ -75,6 +75,8 @@ struct tcb *tcb_list_pop(struct tcp_layer *layer, unsigned list)
 		return NULL;
 	tcb = &layer->tcbs[layer->lists[list].head - 1];
 	tcb_unlist(layer, tcb);
+	if (tcb->list_next != 0) /* whose turn is next */
+		tcb_prefetch(&layer->tcbs[tcb->list_next - 1]);
 	return tcb;
 }
 

@@ -2,6 +2,8 @@
 /* The connection table; see table.h. */
 #include "dataplane/tcp/table.h"
 
+#include "dataplane/tcp/layer.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,6 +100,39 @@ struct tcb *tcp_table_find(const struct tcp_layer *layer, uint64_t hash,
 				return tcb;
 		}
 	}
+}
+
+/* By the tag alone: the few that share one are asked for in vain. */
+static const struct tcb *expected(const struct tcp_layer *layer, uint64_t hash)
+{
+	const struct tcp_table *table = &layer->table;
+	const struct table_line *line = &table->lines[home_of(table, (uint32_t)hash)];
+
+	for (unsigned i = 0; i < TABLE_LINE && line->slots[i].index != 0; i++)
+		if (line->slots[i].tag == (uint32_t)hash)
+			return &layer->tcbs[line->slots[i].index - 1];
+	return NULL;
+}
+
+void tcp_expect(const struct net_stack *stack, uint64_t hash, enum tcp_expectation what)
+{
+	const struct tcp_layer *layer = stack->tcp;
+	const struct tcb *tcb;
+
+	if (what == TCP_EXPECT_LINE) {
+		__builtin_prefetch(&layer->table.lines[home_of(&layer->table, (uint32_t)hash)]);
+		return;
+	}
+	tcb = expected(layer, hash);
+	if (tcb == NULL)
+		return;
+	if (what == TCP_EXPECT_TCB) {
+		tcb_prefetch(tcb);
+		return;
+	}
+	__builtin_prefetch(tcb_cold(layer, tcb));
+	for (unsigned i = 0; i < sizeof(struct tcb_flight); i += 64)
+		__builtin_prefetch((const uint8_t *)tcb_flight(layer, tcb) + i);
 }
 
 void tcp_table_insert(struct tcp_table *table, uint64_t hash, uint32_t index)

@@ -468,6 +468,12 @@ static inline struct tcb_cold *tcb_cold(const struct tcp_layer *layer, const str
 	return &layer->cold[tcb - layer->tcbs];
 }
 
+static inline void tcb_prefetch(const struct tcb *tcb)
+{
+	for (unsigned i = 0; i < sizeof(*tcb); i += 64)
+		__builtin_prefetch((const uint8_t *)tcb + i);
+}
+
 /* To be written only by who holds one. */
 static inline struct tcb_flight *tcb_flight(const struct tcp_layer *layer, const struct tcb *tcb)
 {

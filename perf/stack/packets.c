@@ -12,7 +12,8 @@
 #include <stdlib.h>
 
 #define ROUNDS_MAX     2000u
-#define DATA_FLOWS     256u
+#define DATA_FLOWS     256u /* what stays in the caches */
+#define DATA_FLOWS_MAX 65536u
 #define DATA_TURN      32u /* of them send in a round */
 #define DATA_SEGMENTS  2u  /* each flow sends in a round: one ACK */
 #define SETTLE_ROUNDS  200u
@@ -74,9 +75,10 @@ static void bench_open(const struct bench_options *options, bool offload)
 struct flows {
 	struct pair *pair;
 	uint32_t accepted;
+	unsigned count;
 	unsigned first; /* of those that send now */
 	uint64_t received;
-	tcp_handle handles[DATA_FLOWS];
+	tcp_handle handles[DATA_FLOWS_MAX];
 	struct pair_cost data_out, data_in, ack_out, ack_in;
 	uint64_t other_cycles;
 };
@@ -115,7 +117,7 @@ static void data_round(struct flows *f)
 	const tcp_handle *handles = f->handles + f->first;
 	uint64_t begin = tsc_now();
 
-	f->first = (f->first + DATA_TURN) % DATA_FLOWS;
+	f->first = (f->first + DATA_TURN) % f->count;
 	f->data_out = f->data_in = f->ack_out = f->ack_in = (struct pair_cost){0};
 	for (unsigned i = 0; i < DATA_TURN; i++) {
 		int error = tcp_send(p->client.stack, handles[i], data, sizeof(data));
@@ -145,12 +147,15 @@ static void data_round(struct flows *f)
 	exit(1);
 }
 
-static struct flows *flows_create(const struct bench_options *options, bool offload)
+static struct flows *flows_create(const struct bench_options *options, unsigned count, bool offload)
 {
 	static const struct tcp_listen_callbacks listen = {on_accept};
-	struct pair_settings settings = {.connections = 4096,
+	/* So many to a few destinations would wait for their common bucket more than they send. */
+	struct pair_settings settings = {.connections = count + 4096,
 					 .time_wait = 64,
 					 .chunks = 8192,
+					 .addresses = count > DATA_FLOWS ? PAIR_ADDRESSES : 1,
+					 .unpaced = count > DATA_FLOWS,
 					 .offload = offload,
 					 .seed = options->seed};
 	struct flows *f = calloc(1, sizeof(*f));
@@ -158,13 +163,14 @@ static struct flows *flows_create(const struct bench_options *options, bool offl
 	assert(f != NULL);
 	f->pair = pair_create(&settings, &listen);
 	f->pair->user = f;
-	for (unsigned i = 0; i < DATA_FLOWS; i++) {
+	f->count = count;
+	for (unsigned i = 0; i < count; i++) {
 		if (pair_connect(f->pair, i, &callbacks, f, &f->handles[i]) != 0)
 			exit(1);
 		pair_settle(f->pair);
 		pair_advance(f->pair, SETTLE_STEP_US);
 	}
-	assert(f->accepted == DATA_FLOWS);
+	assert(f->accepted == count);
 	return f;
 }
 
@@ -188,12 +194,15 @@ static double mean(const struct flows *f, const double *parts, double other_cycl
 	return cycles / all;
 }
 
-static void bench_data(const struct bench_options *options, bool offload)
+/* @param suffix of the names of what is reported; parts are reported without one or with .offload
+ */
+static void bench_data(const struct bench_options *options, unsigned flows, bool offload,
+		       const char *suffix)
 {
 	static double parts[4][ROUNDS_MAX], other[ROUNDS_MAX];
 	static const char *const names[4] = {"data_out", "data_in", "dataack_out", "dataack_in"};
 	unsigned rounds = options->quick ? 400 : 2000;
-	struct flows *f = flows_create(options, offload);
+	struct flows *f = flows_create(options, flows, offload);
 	double costs[4];
 	char name[64];
 
@@ -208,13 +217,14 @@ static void bench_data(const struct bench_options *options, bool offload)
 		other[r] = (double)f->other_cycles;
 	}
 	for (unsigned i = 0; i < 4; i++) {
-		snprintf(name, sizeof(name), "tcp.cycles.%s%s", names[i],
-			 offload ? ".offload" : "");
 		costs[i] = undisturbed(parts[i], rounds);
+		if (flows != DATA_FLOWS)
+			continue;
+		snprintf(name, sizeof(name), "tcp.cycles.%s%s", names[i], suffix);
 		report(name, costs[i], "cycles");
 	}
-	report(offload ? "tcp.cycles_per_packet.offload" : "tcp.cycles_per_packet",
-	       mean(f, costs, undisturbed(other, rounds)), "cycles");
+	snprintf(name, sizeof(name), "tcp.cycles_per_packet%s", suffix);
+	report(name, mean(f, costs, undisturbed(other, rounds)), "cycles");
 	pair_destroy(f->pair);
 	free(f);
 }
@@ -231,6 +241,7 @@ void bench_packets(const struct bench_options *options)
 
 void bench_bulk(const struct bench_options *options)
 {
-	bench_data(options, false);
-	bench_data(options, true);
+	bench_data(options, DATA_FLOWS, false, "");
+	bench_data(options, DATA_FLOWS, true, ".offload");
+	bench_data(options, DATA_FLOWS_MAX, false, ".many_flows");
 }

@@ -70,6 +70,7 @@ static void make_end(struct pair *pair, struct pair_end *end, unsigned side)
 	end->chunks = chunk_pool_create((uint16_t)side, s->chunks);
 	settings = (struct net_stack_settings){
 		.worker_count = 1,
+		.unpaced = s->unpaced,
 		.connections = s->connections,
 		.time_wait = s->time_wait,
 		.neighbours = 256,

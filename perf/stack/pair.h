@@ -27,6 +27,7 @@ struct pair_settings {
 	uint32_t time_wait;
 	uint32_t chunks;    /**< of each end */
 	uint32_t addresses; /**< of each end; 0: 1 */
+	bool unpaced;	    /**< as net_stack_settings has it */
 	bool offload;	    /**< ports check and fill in checksums */
 	uint64_t seed;
 };
