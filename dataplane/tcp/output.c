@@ -172,8 +172,9 @@ static void after_emit(struct net_stack *stack, struct tcb *tcb, uint8_t flags)
 }
 
 /* Flattened, with all that it takes from net/: a twentieth of what a segment costs. */
-__attribute__((flatten)) bool tcp_emit(struct net_stack *stack, struct tcb *tcb, const struct net_path *path, uint32_t seq,
-	      uint32_t length, uint8_t flags)
+__attribute__((flatten)) bool tcp_emit(struct net_stack *stack, struct tcb *tcb,
+				       const struct net_path *path, uint32_t seq, uint32_t length,
+				       uint8_t flags)
 {
 	uint8_t options[OPTIONS_MAX] = {0};
 	bool syn = (flags & TCP_SYN) != 0;

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * Tuple -> TCB: open addressing over cache lines of eight (tag, index) pairs, keyed hash, fixed
- * size, at most half full. A lookup reads one line nearly always, and then the TCB, whose first
- * line holds the tuple.
- * Always true: every entry lies in its home line, or all lines from its home
- * to its place are full.
+ * size, four sevenths full at most. A lookup reads one line nearly always, and then the TCB, whose
+ * first line holds the tuple. Always true: every entry lies in its home line, or all lines from its
+ * home to its place are full.
  */
 #ifndef MILLRACE_DATAPLANE_TCP_TABLE_H
 #define MILLRACE_DATAPLANE_TCP_TABLE_H

@@ -3,10 +3,9 @@
  * The transmission control block and the layer that holds them all; private to dataplane/tcp.
  *
  * Owner: one worker. Memory: slabs made with the layer; a connection that idles costs its two parts
- * and its table entry, 320 bytes, and holds neither a frame nor a chunk, neither a flight nor a
- * scoreboard block. Times inside
- * are the low 32 bits of monotonic microseconds and are compared by difference; a deadline of 0 is
- * not set.
+ * and its share of the table, 318 bytes, and holds neither a frame nor a chunk, neither a flight
+ * nor a scoreboard block. Times inside are the low 32 bits of monotonic microseconds and are
+ * compared by difference; a deadline of 0 is not set.
  *
  * Always true of a connection past the handshake: snd_una <= snd_nxt <= send_end (+1 with FIN); the
  * scoreboard covers exactly [snd_una, snd_nxt); sacked_bytes and lost_bytes are the sums over its
@@ -195,7 +194,8 @@ struct tcb_cold {
 	uint16_t keepalive_when; /* when the first probe is due, in 2^20 us */
 	uint32_t destination;	 /* index + 1; 0: none */
 };
-static_assert(sizeof(struct tcb_cold) == 48, "with tcb and two table slots: 320 bytes");
+static_assert(sizeof(struct tcb_cold) == 48,
+	      "with tcb and seven quarters of a table slot: 318 bytes");
 
 /* --- flight.c: what exists only while something is in flight, or a duplicate is to be reported
  * --- */

@@ -22,7 +22,7 @@ static void the_table_agrees_with_a_list_through_random_inserts_and_removes(void
 
 	random_init_seed(&random, 3);
 	layer->tcbs = aligned_alloc(64, CONNECTIONS * sizeof(struct tcb));
-	assert_int_equal(tcp_table_init(&layer->table, CONNECTIONS / 4), 0); /* nearly full */
+	assert_int_equal(tcp_table_init(&layer->table, CONNECTIONS * 2 / 7), 0); /* nearly full */
 	for (uint32_t i = 0; i < CONNECTIONS; i++) {
 		struct tcb *t = &layer->tcbs[i];
 
