@@ -307,7 +307,9 @@ void tcp_syn_sent_input(struct net_stack *stack, struct tcb *tcb, struct tcp_seg
 static void forget_peer(struct net_stack *stack, struct tcb *tcb)
 {
 	tcb->flags |= TCB_SACK | TCB_TIMESTAMPS;
-	tcb->flags &= ~(uint32_t)(TCB_LIMITED_WINDOW | TCB_SYN_DUE | TCB_ACK_NOW);
+	tcb->flags &= ~(uint32_t)(TCB_LIMITED_WINDOW | TCB_ACK_NOW);
+	if (tcb->rtx_kind != TCB_TIMER_NONE) /* else our SYN itself still waits to be sent */
+		tcb->flags &= ~(uint32_t)TCB_SYN_DUE;
 	tcb->receive_scale = stack->tcp->receive_scale & 15u;
 	tcb->ts_recent = 0; /* what a SYN echoes */
 	tcb_set_state(stack, tcb, TCPS_SYN_SENT);

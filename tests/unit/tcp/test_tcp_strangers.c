@@ -83,6 +83,27 @@ static void a_stranger_s_syn_and_reset_do_not_refuse_for_the_peer(void **state)
 	dialog_end(&d);
 }
 
+/* Its time has come, and it waits for room in the port's queue. */
+static void a_stranger_s_syn_and_reset_do_not_take_back_a_syn_that_waits(void **state)
+{
+	struct dialog d = connecting(&v4, &full);
+	struct dialog stranger = d;
+	struct script_segment syn;
+
+	harness_advance(d.h, 1100000);
+	stranger.seq = 0x33333333;
+	syn = dialog_syn(&stranger, S);
+	script_feed(d.h, &syn);
+	stranger.seq++;
+	says(&stranger, R);
+	assert_string_equal(dialog_state(&d), "SYN-SENT");
+	harness_advance(d.h, 10000000);
+	assert_true(dialog_take(&d));
+	assert_int_equal(d.s.flags, S);
+	the_peer_answers(&d);
+	dialog_end(&d);
+}
+
 static void must_10_a_syn_ack_alone_completes_a_simultaneous_open(void **state)
 {
 	struct dialog d = connecting(&v4, &full);
@@ -457,6 +478,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_stranger_s_syn_does_not_keep_the_peer_s_answer_out),
 		cmocka_unit_test(a_stranger_s_syn_and_reset_do_not_refuse_for_the_peer),
+		cmocka_unit_test(a_stranger_s_syn_and_reset_do_not_take_back_a_syn_that_waits),
 		cmocka_unit_test(must_10_a_syn_ack_alone_completes_a_simultaneous_open),
 		cmocka_unit_test(port_0_is_nobody_s),
 		cmocka_unit_test(land_a_segment_from_ourselves_is_dropped),
