@@ -203,7 +203,8 @@ static void check_connection(const struct net_stack *stack, const struct tcb *tc
 	check_send_queue(tcb);
 	/* Something in flight, or waiting for the window, always has a deadline, or its turn to
 	 * come. */
-	if (tcb->snd_nxt != tcb->snd_una || (!fin && tcb->send_end != tcb->snd_nxt))
+	if (tcb->snd_nxt != tcb->snd_una ||
+	    (!fin && (tcb->send_end != tcb->snd_nxt || (tcb->flags & TCB_FIN_QUEUED) != 0)))
 		assert(tcb->rtx_us != 0 || (tcb->flags & TCB_LISTED) != 0);
 	/* Held for nothing only until a timer takes it. */
 	assert(tcb->flight == 0 || tcb->snd_nxt != tcb->snd_una ||
