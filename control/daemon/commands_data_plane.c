@@ -67,6 +67,8 @@ static json_t *show_workers(void *context, json_t *arguments, char *error)
 				    json_integer((json_int_t)net->arrived_home));
 		json_object_set_new(one, "arrived_elsewhere",
 				    json_integer((json_int_t)net->arrived_elsewhere));
+		json_object_set_new(one, "half_open", json_integer(look.gauges.half_open));
+		json_object_set_new(one, "time_wait", json_integer(look.gauges.time_wait));
 		json_object_set_new(one, "core",
 				    w->core >= 0 ? json_integer(w->core) : json_string("any"));
 		json_array_append_new(list, one);
@@ -79,6 +81,8 @@ static const struct command_column worker_columns[] = {
 	{"core", "Core", "text", 0},
 	{"busy", "Busy", "percent", 0},
 	{"connections", "Connections", "count", 0},
+	{"half_open", "Half open", "count", 4},
+	{"time_wait", "Time wait", "count", 5},
 	{"sessions_in", "In", "count", 0},
 	{"sessions_out", "Out", "count", 0},
 	{"deliveries", "Deliveries", "count", 0},
