@@ -3,9 +3,9 @@
  * The goodput table: what one flow gets over a 100 Mbit/s bottleneck with a queue of 400 packets,
  * by round trip, loss and congestion control; how several share it; how long a message takes.
  *
- * goodput [--update] FILE   compare with, or write, the snapshot that the tree keeps
- * goodput --messages | --sharing   that part of it
- * goodput --one CC RTT_MS LOSS_PERCENT SECONDS SEED [FLOWS]   one cell, with a trace
+ * tcp_goodput [--update] FILE   compare with, or write, the snapshot that the tree keeps
+ * tcp_goodput --messages | --sharing   that part of it
+ * tcp_goodput --one CC RTT_MS LOSS_PERCENT SECONDS SEED [FLOWS]   one cell, with a trace
  */
 #include "tests/sim/tcp/bench.h"
 
@@ -172,7 +172,7 @@ static int compare(const char *path)
 	fclose(kept);
 	free(now);
 	if (differs)
-		printf("The goodput has changed. If it was meant to, write it down: goodput --update %s\n",
+		printf("The goodput has changed. If it was meant to, write it down: tcp_goodput --update %s\n",
 		       path);
 	return differs;
 }
@@ -203,6 +203,8 @@ int main(int argc, char **argv)
 		return update(argv[2]);
 	if (argc == 2)
 		return compare(argv[1]);
-	fprintf(stderr, "goodput [--update] FILE\n");
+	fputs("usage: tcp_goodput [--update] FILE | --messages | --sharing |\n"
+	      "       --one cubic|bbr|reno RTT_MS LOSS_PERCENT SECONDS SEED [FLOWS]\n",
+	      stderr);
 	return 2;
 }
