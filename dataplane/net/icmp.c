@@ -58,8 +58,10 @@ static void echo(struct net_stack *stack, const struct net_packet *packet, uint8
 {
 	uint8_t header[ICMP_HEADER];
 
-	if (packet->l2_multicast || stack->handed)
+	if (packet->l2_multicast || stack->handed) {
+		stack->counters.icmp_other++;
 		return;
+	}
 	if (!rate_limit_take(&stack->icmp_limit, stack->now_us)) {
 		stack->counters.icmp_rate_limited++;
 		return;

@@ -154,7 +154,8 @@ const struct net_arrivals *net_stack_arrivals(const struct net_stack *stack, uin
 	X(tcp_drop_header, "malformed TCP header or options")             \
 	X(tcp_drop_window, "segment outside the window")                  \
 	X(tcp_drop_paws, "old timestamp (RFC 7323)")                      \
-	X(tcp_drop_no_listener, "SYN to a closed port")                   \
+	X(tcp_drop_state, "segment that says nothing in its state")       \
+	X(tcp_drop_no_listener, "segment to a closed port")               \
 	X(tcp_drop_table_full, "connection table full")                   \
 	X(tcp_cookie_sent, "SYN cookies sent: backlog full (RFC 4987)")   \
 	X(tcp_cookie_accepted, "connections opened by SYN cookies")       \
@@ -181,7 +182,7 @@ const struct net_arrivals *net_stack_arrivals(const struct net_stack *stack, uin
 	X(tcp_rst_rate_limited, "RST not sent: over the rate limit")      \
 	X(tcp_rst_received, "connections reset by the peer")              \
 	X(tcp_challenge_ack, "challenge ACKs sent (RFC 5961)")            \
-	X(tcp_answer_limited, "not answered: over a connection's limit")  \
+	X(tcp_answer_limited, "not answered: over the limit")             \
 	X(tcp_accepted, "connections accepted")                           \
 	X(tcp_connected, "connections opened")                            \
 	X(tcp_connect_failed, "connections that could not be opened")     \

@@ -261,8 +261,10 @@ void tcp_syn_sent_input(struct net_stack *stack, struct tcb *tcb, struct tcp_seg
 	bool has_ack = (s->flags & TCP_ACK) != 0;
 
 	if (has_ack && s->ack != tcb->snd_nxt) { /* nothing but our SYN is out */
-		if ((s->flags & TCP_RST) != 0)
+		if ((s->flags & TCP_RST) != 0) {
+			stack->counters.tcp_drop_state++;
 			return;
+		}
 		if (!tcp_may_provoke(stack, tcb)) {
 			stack->counters.tcp_rst_rate_limited++;
 			return;
@@ -275,11 +277,15 @@ void tcp_syn_sent_input(struct net_stack *stack, struct tcb *tcb, struct tcp_seg
 		if (has_ack) {
 			stack->counters.tcp_rst_received++;
 			tcb_finish(stack, tcb, TCP_REFUSED);
+		} else {
+			stack->counters.tcp_drop_state++;
 		}
 		return;
 	}
-	if ((s->flags & TCP_SYN) == 0)
+	if ((s->flags & TCP_SYN) == 0) {
+		stack->counters.tcp_drop_state++;
 		return;
+	}
 	if (!has_ack) {
 		simultaneous_open(stack, tcb, s);
 		return;
@@ -322,6 +328,8 @@ bool tcp_simultaneous_input(struct net_stack *stack, struct tcb *tcb, struct tcp
 	if ((s->flags & TCP_RST) != 0 && !has_ack) {
 		if (s->seq == tcb->rcv_nxt)
 			forget_peer(stack, tcb);
+		else
+			stack->counters.tcp_drop_state++;
 		return true;
 	}
 	if ((s->flags & (TCP_RST | TCP_SYN)) == 0 || !has_ack)
@@ -331,5 +339,8 @@ bool tcp_simultaneous_input(struct net_stack *stack, struct tcb *tcb, struct tcp
 		tcp_syn_sent_input(stack, tcb, s);
 		return true;
 	}
-	return (s->flags & TCP_RST) != 0;
+	if ((s->flags & TCP_RST) == 0)
+		return false;
+	stack->counters.tcp_drop_state++;
+	return true;
 }

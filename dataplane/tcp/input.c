@@ -130,8 +130,10 @@ static void not_acceptable(struct net_stack *stack, struct tcb *tcb, const struc
 /* RFC 5961, 3.2: only the exact sequence number resets. */
 static void reset_input(struct net_stack *stack, struct tcb *tcb, const struct tcp_segment *s)
 {
-	if (tcb->state == TCPS_TIME_WAIT) /* RFC 1337: unread data is still to be had */
+	if (tcb->state == TCPS_TIME_WAIT) { /* RFC 1337: unread data is still to be had */
+		stack->counters.tcp_drop_state++;
 		return;
+	}
 	if (s->seq != tcb->rcv_nxt) {
 		tcp_challenge(stack, tcb);
 		return;
@@ -182,8 +184,10 @@ static void synchronized_input(struct net_stack *stack, struct tcb *tcb,
 		tcp_challenge(stack, tcb);
 		return;
 	}
-	if ((s->flags & TCP_ACK) == 0)
+	if ((s->flags & TCP_ACK) == 0) {
+		stack->counters.tcp_drop_state++;
 		return;
+	}
 	if (tcb->state == TCPS_SYN_RCVD) {
 		if (seq_le(s->ack, tcb->snd_una) || seq_lt(tcb->snd_nxt, s->ack)) {
 			tcp_reply_reset(stack, packet, s);
@@ -221,8 +225,10 @@ static void no_connection(struct net_stack *stack, const struct net_packet *pack
 	if (time_wait_input(stack, packet, s, hash))
 		return;
 	listener = tcp_find_listener(stack->tcp, &packet->destination, s->destination_port);
-	if (listener != NULL && (s->flags & TCP_RST) != 0)
+	if (listener != NULL && (s->flags & TCP_RST) != 0) {
+		stack->counters.tcp_drop_state++;
 		return;
+	}
 	if (listener != NULL && (s->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
 		if (local_is_broadcast(&stack->local, &packet->source)) { /* MUST-63 */
 			stack->counters.drop_source++;

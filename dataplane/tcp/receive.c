@@ -389,8 +389,10 @@ void tcp_data_input(struct net_stack *stack, struct tcb *tcb, struct tcp_segment
 			 tcb->state == TCPS_FIN_WAIT_2;
 	bool had_hole = tcb->ooo_head != NULL;
 
-	if (!receiving)
+	if (!receiving) { /* behind the peer's FIN */
+		stack->counters.tcp_drop_state++;
 		return;
+	}
 	trim(stack, tcb, s);
 	if (s->length > 0 && s->seq != tcb->rcv_nxt) {
 		store_out_of_order(stack, tcb, s);

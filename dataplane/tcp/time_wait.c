@@ -123,8 +123,10 @@ bool time_wait_input(struct net_stack *stack, const struct net_packet *packet,
 
 	if (r == NULL)
 		return false;
-	if ((s->flags & TCP_RST) != 0) /* RFC 1337 */
+	if ((s->flags & TCP_RST) != 0) { /* RFC 1337 */
+		stack->counters.tcp_drop_state++;
 		return true;
+	}
 	timestamps = (r->ts_recent | r->ts_offset) != 0;
 	if ((s->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
 		/* RFC 6191, 2. */
@@ -147,8 +149,10 @@ bool time_wait_input(struct net_stack *stack, const struct net_packet *packet,
 	 * ACKs for a minute. */
 	if (tcp_segment_span(s) == 0 && s->seq == r->rcv_nxt)
 		return true;
-	if (!tcp_may_answer(stack, &packet->source))
+	if (!tcp_may_answer(stack, &packet->source)) {
+		stack->counters.tcp_answer_limited++;
 		return true;
+	}
 	tcp_reply_ack(stack, packet, s, r->snd_nxt, r->rcv_nxt, timestamps,
 		      now_ms(stack) + r->ts_offset, r->ts_recent);
 	/* The peer's very FIN: our ACK was lost, the time begins anew. */

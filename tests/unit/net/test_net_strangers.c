@@ -119,6 +119,7 @@ static void an_echo_request_to_all_of_a_link_is_not_answered(void **state)
 	checksum_store(ip + 22, checksum_add(0, ip + 20, 16));
 	harness_feed_frame(h, frame, size);
 	assert_int_equal(harness_take_frame(h, frame), 0);
+	assert_int_equal(net_stack_counters(h->stack)->icmp_other, 1);
 	memcpy(ip - 14, h->port.mac, 6);
 	memcpy(frame + 6, remote_mac, 6);
 	store16(frame + 12, ETHERTYPE_IPV4);

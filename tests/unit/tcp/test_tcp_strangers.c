@@ -236,6 +236,54 @@ static void every_secret_is_drawn_for_each_stack(void **state)
 	harness_destroy(h[1]);
 }
 
+/* Every drop has a counter, also where a state has no use for a segment and no answer to it. */
+static void what_says_nothing_in_its_state_is_counted(void **state)
+{
+	struct dialog d = listening(&v4, &plain);
+	struct script_segment s = dialog_base(&d, R);
+
+	s.to_port = 25;
+	script_feed(d.h, &s);
+	assert_int_equal(counters(&d)->tcp_drop_state, 1);
+	dialog_end(&d);
+
+	d = connecting(&v4, &plain);
+	says_at(&d, R, 1, NULL, 0);
+	says_at(&d, P, 1, NULL, 0);
+	d.ack++;
+	says_at(&d, R | A, 1, NULL, 0);
+	assert_int_equal(counters(&d)->tcp_drop_state, 3);
+	d.ack--;
+	says_at(&d, S, 0, NULL, 0); /* a simultaneous open */
+	hears(&d, S | A, -1, 0);
+	says_at(&d, R, 5, NULL, 0);
+	d.ack++;
+	says_at(&d, R | A, 0, NULL, 0);
+	assert_int_equal(counters(&d)->tcp_drop_state, 5);
+	hears_nothing(&d);
+	assert_false(d.c->closed);
+	dialog_end(&d);
+
+	d = connected(&v4, &plain);
+	says_at(&d, P, 1, "evil", 4);
+	assert_int_equal(counters(&d)->tcp_drop_state, 1);
+	says(&d, F | A);
+	hears(&d, A, 0, 0);
+	says_at(&d, A, 1, "late", 4);
+	assert_int_equal(counters(&d)->tcp_drop_state, 2);
+	dialog_end(&d);
+
+	d = connected(&v4, &plain);
+	harness_close(d.c);
+	hears(&d, F | A, 0, 0);
+	d.ack++;
+	says(&d, F | A);
+	hears(&d, A, 0, 0);
+	says_at(&d, R, 1, NULL, 0);
+	assert_int_equal(counters(&d)->tcp_drop_state, 1);
+	dialog_end(&d);
+}
+
 static void data_without_an_ack_is_dropped(void **state)
 {
 	struct dialog d = connected(&v4, &plain);
@@ -377,6 +425,7 @@ static void what_comes_to_time_wait_is_answered_within_a_limit(void **state)
 			heard++;
 	}
 	assert_in_range(heard, 1, 50);
+	assert_int_equal(counters(&d)->tcp_answer_limited, 1000 - heard);
 	dialog_end(&d);
 }
 
@@ -485,6 +534,7 @@ int main(void)
 		cmocka_unit_test(an_ipv4_address_in_ipv6_is_no_source),
 		cmocka_unit_test(rfc_5961_the_limit_of_challenge_acks_is_each_connection_s_own),
 		cmocka_unit_test(every_secret_is_drawn_for_each_stack),
+		cmocka_unit_test(what_says_nothing_in_its_state_is_counted),
 		cmocka_unit_test(data_without_an_ack_is_dropped),
 		cmocka_unit_test(an_old_ack_does_not_bring_a_timestamp_either),
 		cmocka_unit_test(an_ack_of_our_syn_alone_opens_nothing),
