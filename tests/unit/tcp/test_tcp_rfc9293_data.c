@@ -115,6 +115,25 @@ static void a_fin_goes_with_the_last_data_only_where_both_fit_the_window(void **
 	dialog_end(&d);
 }
 
+static void a_fin_goes_with_a_probe_only_where_both_fit_the_window(void **state)
+{
+	for (uint16_t room = 0; room < 2; room++) {
+		struct offer offer = with_sack;
+		struct dialog d;
+
+		offer.window = (uint16_t)(10 * 1460 + 1000 + room);
+		d = connected_after(&v4, &offer, 100000);
+		assert_int_equal(tcp_send(d.h->stack, d.c->handle, bytes, 10 * 1460 + 1000), 0);
+		harness_close(d.c);
+		for (int32_t n = 0; n < 10; n++)
+			hears(&d, A, n * 1460, 1460);
+		hears_nothing(&d); /* that is the first congestion window */
+		harness_advance(d.h, 210000);
+		hears(&d, room == 0 ? A : A | F, 10 * 1460, 1000);
+		dialog_end(&d);
+	}
+}
+
 static void must_20_a_peer_that_went_silent_at_a_zero_window_is_given_up(void **state)
 {
 	struct dialog d = measured(&with_sack);
@@ -485,6 +504,7 @@ int main(void)
 			must_37_shld_17_a_window_that_shrinks_to_zero_does_not_end_the_connection),
 		cmocka_unit_test(a_fin_waits_for_the_window_as_data_does),
 		cmocka_unit_test(a_fin_goes_with_the_last_data_only_where_both_fit_the_window),
+		cmocka_unit_test(a_fin_goes_with_a_probe_only_where_both_fit_the_window),
 		cmocka_unit_test(must_20_a_peer_that_went_silent_at_a_zero_window_is_given_up),
 		cmocka_unit_test(shld_11_data_is_repeated_for_five_minutes),
 		cmocka_unit_test(rfc_6429_after_our_close_a_closed_window_holds_nothing_for_ever),

@@ -38,6 +38,21 @@ static void a_sack_of_the_data_before_a_fin_finds_the_hole_within_a_reordering_w
 	dialog_end(&d);
 }
 
+static void of_a_lost_segment_with_fin_the_fin_stays_lost_when_its_data_was_sacked(void **state)
+{
+	static const uint32_t last[][2] = {{3 * MSS, 4 * MSS}};
+	struct dialog d = four_in_flight(true);
+
+	do /* the probe, then the timeout */
+		harness_advance(d.h, 100000);
+	while (!dialog_take(&d) || d.s.seq != d.ack);
+	acks(&d, 3 * MSS, 1, last);
+	hears(&d, F | A, 4 * MSS, 0);
+	acks(&d, 4 * MSS + 1, 0, NULL);
+	assert_string_equal(dialog_state(&d), "FIN-WAIT-2");
+	dialog_end(&d);
+}
+
 static void a_sack_that_covers_the_fin_covers_the_segment(void **state)
 {
 	static const uint32_t last[][2] = {{3 * MSS, 4 * MSS + 1}};
@@ -85,6 +100,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(
 			a_sack_of_the_data_before_a_fin_finds_the_hole_within_a_reordering_window),
+		cmocka_unit_test(
+			of_a_lost_segment_with_fin_the_fin_stays_lost_when_its_data_was_sacked),
 		cmocka_unit_test(a_sack_that_covers_the_fin_covers_the_segment),
 		cmocka_unit_test(
 			rfc_8985_6_2_an_ack_and_a_block_beyond_a_hole_in_one_segment_are_no_reordering),
