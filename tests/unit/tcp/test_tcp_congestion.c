@@ -193,6 +193,21 @@ static void rfc_5681_reno_grows_by_a_segment_a_round_trip_and_halves(void **stat
 }
 
 /* Savage et al., 1999: many ACKs for one segment are worth no more than one. */
+static void rfc_3465_ack_division_gains_nothing_in_a_later_slow_start(void **state)
+{
+	static const enum tcp_congestion_choice choices[] = {TCP_RENO, TCP_CUBIC};
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct tcb tcb = flow(choices[i]);
+
+		tcb.cwnd = 10000;
+		tcb.ssthresh = 50000;
+		for (unsigned n = 0; n < MSS; n++)
+			ack(&tcb, 1, 0, true);
+		assert_int_equal(tcb.cwnd, 10000 + MSS);
+	}
+}
+
 static void rfc_3465_ack_division_gains_nothing_in_congestion_avoidance(void **state)
 {
 	struct tcb tcb = flow(TCP_RENO);
@@ -282,6 +297,38 @@ static void rfc_9406_4_2_growing_round_trips_quarter_the_growth_and_end_slow_sta
 	assert_int_equal(rounds, 4); /* with the one in which it began, CSS_ROUNDS */
 }
 
+/* A round trip's worth of ACKs of a connection. */
+static void ack_a_round(struct tcb *tcb, uint32_t rtt_us)
+{
+	uint32_t part = tcb->cwnd / 16;
+
+	for (unsigned i = 0; i < 16; i++) {
+		struct congestion_news news = {
+			.acked = part, .rtt_us = rtt_us, .may_grow = true, .limited = true};
+
+		tcb->snd_una += part;
+		tcb->snd_nxt = tcb->snd_una + tcb->cwnd;
+		congestion_of(tcb)->on_ack(&stack, tcb, &news);
+	}
+}
+
+static void rfc_9406_4_3_congestion_avoidance_begins_where_slow_start_ended(void **state)
+{
+	struct tcb tcb = flow(TCP_CUBIC);
+	unsigned rounds = 0;
+
+	for (unsigned i = 0; i < 3; i++)
+		ack_a_round(&tcb, 40000);
+	assert_true(tcb.ssthresh >= SSTHRESH_NONE);
+	while (tcb.ssthresh >= SSTHRESH_NONE) {
+		ack_a_round(&tcb, 60000);
+		assert_true(++rounds < 10);
+	}
+	assert_true(tcb.ssthresh <= tcb.cwnd);
+	ack_a_round(&tcb, 60000);
+	assert_true(tcb.cwnd < tcb.ssthresh + tcb.ssthresh / 8);
+}
+
 static void rfc_9406_4_2_jitter_does_not_end_slow_start(void **state)
 {
 	struct round r = first_rounds();
@@ -322,11 +369,13 @@ int main(void)
 		cmocka_unit_test(
 			rfc_2861_after_a_pause_the_window_is_the_first_and_ssthresh_remembers),
 		cmocka_unit_test(rfc_5681_reno_grows_by_a_segment_a_round_trip_and_halves),
+		cmocka_unit_test(rfc_3465_ack_division_gains_nothing_in_a_later_slow_start),
 		cmocka_unit_test(rfc_3465_ack_division_gains_nothing_in_congestion_avoidance),
 		cmocka_unit_test(rfc_5681_ssthresh_is_at_least_two_segments),
 		cmocka_unit_test(rfc_5681_slow_start_stops_at_ssthresh),
 		cmocka_unit_test(
 			rfc_9406_4_2_growing_round_trips_quarter_the_growth_and_end_slow_start),
+		cmocka_unit_test(rfc_9406_4_3_congestion_avoidance_begins_where_slow_start_ended),
 		cmocka_unit_test(rfc_9406_4_2_jitter_does_not_end_slow_start),
 		cmocka_unit_test(rfc_9406_4_2_fewer_than_eight_samples_say_nothing),
 	};
