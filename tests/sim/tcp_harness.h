@@ -31,21 +31,23 @@
  * itself when packets are taken with harness_take. harness_add_address and harness_remove_address
  * change its addresses as a reload of the configuration would.
  *
- * TIME stands still until harness_advance lets it pass; timers then run when they are due, in
- * order. What they send waits to be taken.
+ * TIME (h->now.mono_us) stands still until harness_advance lets it pass; timers then run when they
+ * are due, in order. What they send waits to be taken.
  *
  * PACKETS. harness_feed gives it one raw IP packet (IPv4 or IPv6, checksums right or it is dropped)
  * and harness_take takes the next raw IP packet that it wants to send: the bytes as on the wire,
  * checksums filled in. Nothing is lost, delayed or answered behind your back but ARP and ND. The
  * _frame variants do the same with Ethernet frames, ARP and ND included. script_build makes IP
  * packets with TCP segments from the peer (10.0.0.2, or fd00::2), script_take takes them apart.
+ * Their ports are those of the last harness_connect, or 40000 to 25 before there is one.
  *
  * CONNECTIONS. harness_connect, harness_connect_from; harness_listen, harness_listen_on and then
  * harness_accept. Then either as with sockets: harness_write, harness_recv, harness_shutdown; or as
  * the product does it: bytes come to c->received as they arrive, up to c->take_limit, and
  * harness_send leaves bytes to be pulled when the window allows. harness_abort resets.
  * c->connected, c->ended (the peer's FIN was reached), c->closed and c->reason tell what came of
- * it; harness_information reads what Linux has in TCP_INFO.
+ * it; harness_information reads what Linux has in TCP_INFO, tcp_measure(h->stack, c->handle, ...)
+ * what the connection found out about its path.
  *
  * CHECKS. After every call everything that must be true of the stack is looked at (tcp_check.h);
  * harness_destroy asserts that every frame and every chunk has come home.
