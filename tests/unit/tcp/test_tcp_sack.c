@@ -95,6 +95,32 @@ static void rfc_8985_6_2_what_arrives_behind_its_successor_is_reordering(void **
 	dialog_end(&d);
 }
 
+/* The original comes late, after its retransmission has left: its echo says so. */
+static void rfc_8985_6_2_an_original_that_overtakes_its_retransmission_was_reordered(void **state)
+{
+	static const uint32_t others[][2] = {{1448, 4 * 1448}};
+	struct dialog d = connected_after(&v4, &full, 100000);
+	struct tcp_measure m;
+	uint32_t echo;
+
+	assert_int_equal(tcp_send(d.h->stack, d.c->handle, bytes, 4 * 1448), 0);
+	for (int32_t n = 0; n < 4; n++)
+		hears(&d, A, n * 1448, 1448);
+	echo = d.ts_ecr;
+	harness_advance(d.h, 100000);
+	acks(&d, 0, 1, others);
+	harness_advance(d.h, 26000);
+	hears(&d, A, 0, 1448);
+	assert_int_equal(tcp_measure(d.h->stack, d.c->handle, &m), 0);
+	assert_false(m.reordering);
+	d.ts_ecr = echo;
+	harness_advance(d.h, 1000);
+	acks(&d, 4 * 1448, 0, NULL);
+	assert_int_equal(tcp_measure(d.h->stack, d.c->handle, &m), 0);
+	assert_true(m.reordering);
+	dialog_end(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -106,6 +132,8 @@ int main(void)
 		cmocka_unit_test(
 			rfc_8985_6_2_an_ack_and_a_block_beyond_a_hole_in_one_segment_are_no_reordering),
 		cmocka_unit_test(rfc_8985_6_2_what_arrives_behind_its_successor_is_reordering),
+		cmocka_unit_test(
+			rfc_8985_6_2_an_original_that_overtakes_its_retransmission_was_reordered),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -83,6 +83,40 @@ static void a_stranger_s_syn_and_reset_do_not_refuse_for_the_peer(void **state)
 	dialog_end(&d);
 }
 
+/* SYN-RECEIVED had no scale, no SACK and no timestamps. */
+static void what_a_stranger_s_syn_lacks_is_offered_again_and_used(void **state)
+{
+	const struct harness_options options = {.seed = 1, .receive_window = 1u << 20};
+	struct dialog d = connecting(&options, &full);
+	struct dialog stranger = d;
+	struct script_segment syn;
+	struct tcp_information information;
+	unsigned scale = d.s.scale;
+
+	assert_true(d.s.has_scale && scale > 0);
+	stranger.offer = plain;
+	stranger.seq = 0x33333333;
+	syn = dialog_syn(&stranger, S);
+	script_feed(d.h, &syn);
+	stranger.seq++;
+	says(&stranger, R);
+	while (dialog_take(&d))
+		;
+	harness_advance(d.h, 3000000);
+	assert_true(dialog_take(&d));
+	assert_int_equal(d.s.flags, S);
+	assert_true(d.s.has_scale && d.s.sack_permitted && d.s.has_timestamp);
+	assert_int_equal(d.s.scale, scale);
+	script_feed(d.h, &syn); /* and once more, before the peer's answer */
+	while (dialog_take(&d))
+		;
+	the_peer_answers(&d);
+	harness_information(d.c, &information);
+	assert_int_equal(information.receive_scale, scale);
+	assert_true(information.sack && information.timestamps);
+	dialog_end(&d);
+}
+
 /* Its time has come, and it waits for room in the port's queue. */
 static void a_stranger_s_syn_and_reset_do_not_take_back_a_syn_that_waits(void **state)
 {
@@ -527,6 +561,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_stranger_s_syn_does_not_keep_the_peer_s_answer_out),
 		cmocka_unit_test(a_stranger_s_syn_and_reset_do_not_refuse_for_the_peer),
+		cmocka_unit_test(what_a_stranger_s_syn_lacks_is_offered_again_and_used),
 		cmocka_unit_test(a_stranger_s_syn_and_reset_do_not_take_back_a_syn_that_waits),
 		cmocka_unit_test(must_10_a_syn_ack_alone_completes_a_simultaneous_open),
 		cmocka_unit_test(port_0_is_nobody_s),
