@@ -18,6 +18,16 @@ static bool sent_after(uint32_t time_a, uint32_t end_a, uint32_t time_b, uint32_
 	return seq_lt(time_b, time_a) || (time_a == time_b && seq_lt(end_b, end_a));
 }
 
+/* RFC 8985, 6.2 step 3: does it come behind what was sent after it? Each time is news to the
+ * destination. */
+static void note_order(struct tcb *tcb, const struct tcb_flight *flight, uint32_t end)
+{
+	if (flight->rack_rtt_us == 0 || !seq_lt(end, flight->rack_fack))
+		return;
+	tcb->flags |= TCB_REORDERING;
+	tcb->flags &= ~(uint32_t)TCB_REORDERING_TOLD;
+}
+
 void rack_deliver(struct net_stack *stack, struct tcb *tcb, const struct tcp_record *r,
 		  uint32_t ts_ecr, bool has_ecr)
 {
@@ -31,15 +41,13 @@ void rack_deliver(struct net_stack *stack, struct tcb *tcb, const struct tcp_rec
 		/* Step 2: is it the original that was acknowledged? Then it came late, and step 3
 		 * may look at it: the echo takes away the doubt that a retransmission leaves. */
 		if (has_ecr && seq_lt(ts_ecr, record_timestamp(stack, tcb, r))) {
-			if (flight->rack_rtt_us != 0 && seq_lt(end, flight->rack_fack))
-				tcb->flags |= TCB_REORDERING;
+			note_order(tcb, flight, end);
 			return;
 		}
 		if (rtt < tcb->min_rtt_us)
 			return;
-	} else if (flight->rack_rtt_us != 0 && seq_lt(end, flight->rack_fack)) {
-		tcb->flags |= TCB_REORDERING; /* step 3 */
-		tcb->flags &= ~(uint32_t)TCB_REORDERING_TOLD;
+	} else {
+		note_order(tcb, flight, end);
 	}
 	if (flight->rack_rtt_us == 0 || seq_lt(flight->rack_fack, end))
 		flight->rack_fack = end;

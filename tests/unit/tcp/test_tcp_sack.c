@@ -2,6 +2,8 @@
 /* What SACK blocks tell of the end of a flight, and what they do not tell (RFC 2018, RFC 8985). */
 #include "tests/unit/tcp/dialog.h"
 
+#include "dataplane/tcp/internal.h"
+
 #define MSS 1460
 
 /* The round trip is 100 ms, four segments are in flight; the last brings the FIN when asked for. */
@@ -100,9 +102,11 @@ static void rfc_8985_6_2_an_original_that_overtakes_its_retransmission_was_reord
 {
 	static const uint32_t others[][2] = {{1448, 4 * 1448}};
 	struct dialog d = connected_after(&v4, &full, 100000);
+	struct tcb *tcb = tcb_of(d.h->stack, d.c->handle);
 	struct tcp_measure m;
 	uint32_t echo;
 
+	tcb->flags |= TCB_REORDERING_TOLD; /* as the last one left it */
 	assert_int_equal(tcp_send(d.h->stack, d.c->handle, bytes, 4 * 1448), 0);
 	for (int32_t n = 0; n < 4; n++)
 		hears(&d, A, n * 1448, 1448);
@@ -118,6 +122,7 @@ static void rfc_8985_6_2_an_original_that_overtakes_its_retransmission_was_reord
 	acks(&d, 4 * 1448, 0, NULL);
 	assert_int_equal(tcp_measure(d.h->stack, d.c->handle, &m), 0);
 	assert_true(m.reordering);
+	assert_true((tcb->flags & TCB_REORDERING_TOLD) == 0); /* the destination hears of it anew */
 	dialog_end(&d);
 }
 
