@@ -172,9 +172,8 @@ static void retire(struct net_stack *stack, struct tcb *tcb, const struct tcp_se
 {
 	if ((r->flags & RECORD_SACKED) == 0) {
 		/* RFC 4015, 3.2 (Eifel): the echo is older than the retransmission. */
-		if ((r->flags & RECORD_RETRANSMITTED) != 0 && s->has_timestamp &&
-		    (tcb->flags & TCB_TIMESTAMPS) != 0 &&
-		    seq_lt(s->ts_ecr, record_timestamp(stack, tcb, r)))
+		if (s->has_timestamp && (tcb->flags & TCB_TIMESTAMPS) != 0 &&
+		    original_arrived(stack, tcb, r, s->ts_ecr))
 			news->spurious = true;
 		deliver(stack, tcb, s, r, news);
 	}

@@ -268,6 +268,18 @@ static inline uint32_t record_timestamp(const struct net_stack *stack, const str
 	return (uint32_t)((stack->now_us - age_us) / 1000) + tcb->ts_offset;
 }
 
+/*
+ * An ACK with this echo came: was it the original of a retransmitted record that arrived? Only the
+ * first record beyond snd_una can tell: what an ACK covers or reports besides echoes what came
+ * before it (RFC 7323, 4.3).
+ */
+static inline bool original_arrived(const struct net_stack *stack, const struct tcb *tcb,
+				    const struct tcp_record *record, uint32_t ts_ecr)
+{
+	return (record->flags & RECORD_RETRANSMITTED) != 0 && record->seq == tcb->snd_una &&
+	       seq_lt(ts_ecr, record_timestamp(stack, tcb, record));
+}
+
 /* --- recovery.c (RFC 8985, 9937, 6298) --- */
 /* What one ACK told. */
 struct ack_news {

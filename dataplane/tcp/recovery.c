@@ -38,12 +38,12 @@ void rack_deliver(struct net_stack *stack, struct tcb *tcb, const struct tcp_rec
 	if (rtt == 0)
 		rtt = 1;
 	if ((r->flags & RECORD_RETRANSMITTED) != 0) {
-		/* Step 2: is it the original that was acknowledged? Then it came late, and step 3
-		 * may look at it: the echo takes away the doubt that a retransmission leaves. */
-		if (has_ecr && seq_lt(ts_ecr, record_timestamp(stack, tcb, r))) {
+		/* Step 2: it may be the original that was acknowledged. When the echo leaves no
+		 * doubt of that, it came late, and step 3 may look at it. */
+		if (has_ecr && original_arrived(stack, tcb, r, ts_ecr))
 			note_order(tcb, flight, end);
+		if (has_ecr && seq_lt(ts_ecr, record_timestamp(stack, tcb, r)))
 			return;
-		}
 		if (rtt < tcb->min_rtt_us)
 			return;
 	} else {

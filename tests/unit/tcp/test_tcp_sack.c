@@ -126,6 +126,32 @@ static void rfc_8985_6_2_an_original_that_overtakes_its_retransmission_was_reord
 	dialog_end(&d);
 }
 
+/* What comes behind a hole echoes what came before the hole, retransmission or not. */
+static void rfc_8985_6_2_the_echo_of_a_block_does_not_tell_an_original(void **state)
+{
+	static const uint32_t others[][2] = {{1448, 2 * 1448}, {3 * 1448, 8 * 1448}};
+	static const uint32_t more[][2] = {{1448, 8 * 1448}};
+	struct dialog d = connected_after(&v4, &full, 100000);
+	struct tcp_measure m;
+	uint32_t echo;
+
+	assert_int_equal(tcp_send(d.h->stack, d.c->handle, bytes, 8 * 1448), 0);
+	for (int32_t n = 0; n < 8; n++)
+		hears(&d, A, n * 1448, 1448);
+	echo = d.ts_ecr;
+	harness_advance(d.h, 100000);
+	acks(&d, 0, 2, others);
+	harness_advance(d.h, 26000);
+	hears(&d, A, 0, 1448);
+	hears(&d, A, 2 * 1448, 1448);
+	d.ts_ecr = echo;
+	harness_advance(d.h, 100000);
+	acks(&d, 0, 1, more); /* the first was lost again */
+	assert_int_equal(tcp_measure(d.h->stack, d.c->handle, &m), 0);
+	assert_false(m.reordering);
+	dialog_end(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -139,6 +165,7 @@ int main(void)
 		cmocka_unit_test(rfc_8985_6_2_what_arrives_behind_its_successor_is_reordering),
 		cmocka_unit_test(
 			rfc_8985_6_2_an_original_that_overtakes_its_retransmission_was_reordered),
+		cmocka_unit_test(rfc_8985_6_2_the_echo_of_a_block_does_not_tell_an_original),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
