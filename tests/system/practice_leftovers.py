@@ -13,7 +13,8 @@ from network import NOTES, Network, clean_leftovers
 from system import Tap
 
 CHILD = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has it ignored
 from network import Network
 with Network() as net:
     net.spawn("internet", ["sleep", "600"], "sleep.log")
