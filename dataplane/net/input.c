@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * Received frames: Ethernet, 802.1Q, IPv4 (RFC 791, RFC 1122 3.2.1) and IPv6 (RFC 8200), each
- * length checked against the frame, then to ARP, ICMP or TCP. Fragments end at whichever worker's
- * queue they came in by: they are counted and dropped there, for our TCP segments carry
- * don't-fragment and a peer's are no larger than the MSS that it was told. Always true: no byte of
+ * length checked against the frame, then to ARP, ICMP, TCP or reassembly. Always true: no byte of
  * a received frame is written; every drop has a counter.
  */
 #include "dataplane/net/checksum.h"
@@ -62,7 +60,7 @@ static void tcp_packet(struct net_stack *stack, const struct net_packet *packet)
 	}
 	owner = net_owner_of(&packet->source, load16(packet->payload + 2), load16(packet->payload),
 			     stack->settings.worker_count);
-	if (stack->settings.worker_count > 1 && !stack->handed)
+	if (stack->settings.worker_count > 1 && !stack->handed && !stack->reassembled)
 		count_arrival(stack, packet, owner);
 	if (!net_hand_off(stack, owner, packet->frame))
 		tcp_input(stack, packet);
@@ -122,6 +120,35 @@ static bool is_local(struct net_stack *stack, const struct net_packet *packet)
 	return own != NULL && own->port == packet->port && own->vlan == packet->vlan;
 }
 
+static void ipv4_fragment(struct net_stack *stack, const struct net_packet *packet, unsigned header)
+{
+	const uint8_t *ip = packet->ip;
+
+	fragment_input(stack, packet,
+		       &(struct fragment){.id = load16(ip + 4),
+					  .offset = (uint16_t)((load16(ip + 6) & 0x1fff) * 8),
+					  .more = (ip[6] & 0x20) != 0,
+					  .protocol = ip[9],
+					  .data = ip + header,
+					  .size = packet->ip_length - header});
+}
+
+static void ipv6_fragment(struct net_stack *stack, const struct net_packet *packet,
+			  const uint8_t *p, unsigned left)
+{
+	if (left < 8) {
+		stack->counters.drop_fragment++;
+		return;
+	}
+	fragment_input(stack, packet,
+		       &(struct fragment){.id = load32(p + 4),
+					  .offset = load16(p + 2) & 0xfff8,
+					  .more = (p[3] & 1) != 0,
+					  .protocol = p[0],
+					  .data = p + 8,
+					  .size = left - 8});
+}
+
 static void ipv4_input(struct net_stack *stack, struct net_packet *packet, const uint8_t *ip,
 		       unsigned length)
 {
@@ -142,10 +169,6 @@ static void ipv4_input(struct net_stack *stack, struct net_packet *packet, const
 		stack->counters.drop_ip_checksum++;
 		return;
 	}
-	if ((load16(ip + 6) & 0x3fff) != 0) {
-		stack->counters.drop_fragment++;
-		return;
-	}
 	if (header > IPV4_HEADER && !ipv4_options_good(ip + IPV4_HEADER, header - IPV4_HEADER)) {
 		stack->counters.drop_ip_options++;
 		return;
@@ -162,11 +185,15 @@ static void ipv4_input(struct net_stack *stack, struct net_packet *packet, const
 	}
 	packet->ip = ip;
 	packet->ip_length = (uint16_t)total;
+	packet->ecn = ip[1] & 3;
+	if ((load16(ip + 6) & 0x3fff) != 0) {
+		ipv4_fragment(stack, packet, header);
+		return;
+	}
 	packet->payload = ip + header;
 	packet->length = (uint16_t)(total - header);
 	packet->protocol = ip[9];
 	packet->hop_limit = ip[8];
-	packet->ecn = ip[1] & 3;
 	upper_layer(stack, packet);
 }
 
@@ -208,10 +235,6 @@ static bool ipv6_extensions(struct net_stack *stack, const struct net_packet *pa
 		const uint8_t *at = NULL;
 		unsigned size, action;
 
-		if (*next == PROTOCOL_FRAGMENT) {
-			stack->counters.drop_fragment++;
-			return false;
-		}
 		if (*next != PROTOCOL_HOPOPT && *next != PROTOCOL_DSTOPT &&
 		    *next != PROTOCOL_ROUTING)
 			return true;
@@ -283,11 +306,15 @@ static void ipv6_input(struct net_stack *stack, struct net_packet *packet, const
 		stack->counters.drop_not_local++;
 		return;
 	}
+	packet->ecn = ip[1] >> 4 & 3;
+	if (next == PROTOCOL_FRAGMENT) {
+		ipv6_fragment(stack, packet, p, left);
+		return;
+	}
 	packet->payload = p;
 	packet->length = (uint16_t)left;
 	packet->protocol = next;
 	packet->hop_limit = ip[7];
-	packet->ecn = ip[1] >> 4 & 3;
 	upper_layer(stack, packet);
 }
 

@@ -128,7 +128,8 @@ const struct net_arrivals *net_stack_arrivals(const struct net_stack *stack, uin
 	X(drop_not_local, "destination address not ours")                 \
 	X(drop_ip_header, "malformed IP header")                          \
 	X(drop_ip_checksum, "IPv4 header checksum wrong")                 \
-	X(drop_fragment, "IP fragment")                                   \
+	X(drop_fragment, "IP fragment without its rest, or not of TCP")   \
+	X(reassembled, "segments put together from IP fragments")         \
 	X(drop_ip_options, "IP options or extension headers not handled") \
 	X(drop_protocol, "IP protocol not handled")                       \
 	X(drop_source, "source address not possible")                     \

@@ -59,6 +59,7 @@ void net_stack_destroy(struct net_stack *stack)
 		while (p->tx_head != p->tx_tail)
 			frame_free(stack->settings.frames, p->tx[p->tx_head++ % TX_QUEUE]);
 	}
+	fragment_flush(stack);
 	neighbour_table_free(&stack->neighbours);
 	local_table_free(&stack->local);
 	free(stack);
@@ -187,6 +188,10 @@ unsigned net_stack_timers(struct net_stack *stack, const struct mr_now *now, uns
 		mld_run(stack);
 		ran++;
 	}
+	if (fragment_due(stack) <= stack->now_us) {
+		fragment_run(stack);
+		ran++;
+	}
 	ran += wheel_expire(stack->neighbours.wheel, stack->now_us, budget, neighbour_timer, stack);
 	return ran + tcp_run_timers(stack, budget);
 }
@@ -201,6 +206,8 @@ uint64_t net_stack_next_timer(const struct net_stack *stack)
 		next = neighbour;
 	if (mld_due(stack) < next)
 		next = mld_due(stack);
+	if (fragment_due(stack) < next)
+		next = fragment_due(stack);
 	return tcp < next ? tcp : next;
 }
 

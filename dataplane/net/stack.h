@@ -10,6 +10,7 @@
 #ifndef MILLRACE_DATAPLANE_NET_STACK_H
 #define MILLRACE_DATAPLANE_NET_STACK_H
 
+#include "dataplane/net/fragment.h"
 #include "dataplane/net/limit.h"
 #include "dataplane/net/local.h"
 #include "dataplane/net/neighbour.h"
@@ -52,7 +53,9 @@ struct net_stack {
 	uint32_t mld_next;	      /* as announce_next, for reports that a query asked for */
 	uint64_t mld_us;
 	uint16_t ip_id;
-	bool handed; /* the frame came through the hand-off */
+	bool handed;	  /* the frame came through the hand-off */
+	bool reassembled; /* the frame was put together here */
+	struct fragment_table fragments;
 	struct net_counters counters;
 	struct net_arrivals arrivals[NET_PORTS_MAX];
 };

@@ -314,7 +314,7 @@ static void bad_frames_and_ipv4_headers_are_dropped_and_counted(void **state)
 	DROPS(drop_ip_header, ip[0] = 0x4f);
 	DROPS(drop_ip_checksum, ip[10] ^= 1);
 	DROPS(drop_fragment, store16(ip + 6, 0x2000); RESUM);
-	DROPS(drop_fragment, store16(ip + 6, 1); RESUM);
+	DROPS(drop_fragment, store16(ip + 6, 0x1fff); RESUM);
 	DROPS(drop_not_local, ip[19] = 9; RESUM);
 	DROPS(drop_not_local, memset(ip + 16, 255, 4); RESUM);
 	DROPS(drop_source, memset(ip + 12, 255, 4); RESUM);
